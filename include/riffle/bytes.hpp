@@ -18,7 +18,7 @@ inline namespace v1 {
 class Block {
  public:
   using Release = void (*)(Block*) noexcept;
-  explicit Block(Release release) noexcept : release_(release) {}
+  explicit Block(Release on_last) noexcept : release_(on_last) {}
   Block(const Block&) = delete;
   Block& operator=(const Block&) = delete;
 

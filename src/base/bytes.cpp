@@ -37,19 +37,19 @@ class AdoptedString final : public Block {
 
 class LentMemory final : public Block {
  public:
-  LentMemory(void (*release)(void*) noexcept, void* context) noexcept
+  LentMemory(void (*give_back)(void*) noexcept, void* context) noexcept
       : Block([](Block* block) noexcept {
           auto* self = static_cast<LentMemory*>(block);
-          const auto give_back = self->release_;
+          const auto give_back = self->give_back_;
           void* const context_of_user = self->context_;
           delete self;
           if (give_back != nullptr) give_back(context_of_user);
         }),
-        release_(release),
+        give_back_(give_back),
         context_(context) {}
 
  private:
-  void (*release_)(void*) noexcept;
+  void (*give_back_)(void*) noexcept;
   void* context_;
 };
 

@@ -100,6 +100,12 @@ Trust ca_pem(std::string pem);
 Trust pinned(std::string spki_sha256_hex);
 Trust insecure_no_verification();
 
+/// Who is knocking.
+struct Peer {
+  Address address;
+  Address local;
+};
+
 namespace quic {
 
 /// What both ends of QUIC share (CFG-1, CFG-2, CFG-4). Sizes in bytes.
@@ -142,12 +148,6 @@ struct Client {
 
   /// Checks every value; the error names the option.
   Result<void> validate() const;
-};
-
-/// Who is knocking.
-struct Peer {
-  Address address;
-  Address local;
 };
 
 struct NamedCertificate {

@@ -37,7 +37,7 @@ class AdoptedString final : public Block {
 
 class LentMemory final : public Block {
  public:
-  LentMemory(void (*give_back)(void*) noexcept, void* context) noexcept
+  LentMemory(void (*release_user)(void*) noexcept, void* context) noexcept
       : Block([](Block* block) noexcept {
           auto* self = static_cast<LentMemory*>(block);
           const auto give_back = self->give_back_;
@@ -45,7 +45,7 @@ class LentMemory final : public Block {
           delete self;
           if (give_back != nullptr) give_back(context_of_user);
         }),
-        give_back_(give_back),
+        give_back_(release_user),
         context_(context) {}
 
  private:

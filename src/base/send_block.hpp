@@ -3,8 +3,10 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include <riffle/bytes.hpp>
+#include "base/block_pool.hpp"
 
 namespace riffle::base {
 
@@ -22,6 +24,19 @@ struct ReleasedBlocks {
 /// not atomic.
 class SendBlock {
  public:
+  /// At most so many bytes are copied behind the block; more is moved in. Copying 4 KiB costs as much as the
+  /// bookkeeping of a shared block (facts/toolchain.md).
+  static constexpr std::size_t copy_up_to = 4096;
+
+  /// Takes the bytes over (or copies them, when they are few). Any thread.
+  static SendBlock* make(Bytes bytes, bool end);
+  /// Room for `capacity` bytes behind the block, `size` of them copied from `data`. Any thread.
+  static SendBlock* make_copy(std::span<const std::byte> bytes, bool end, std::size_t capacity = 0);
+  /// Lets the bytes go and gives the memory back. Any thread that owns the block alone.
+  static void destroy(SendBlock* block) noexcept;
+  /// Adds bytes behind those of a block that was made with room for them; false when they do not fit.
+  bool append(std::span<const std::byte> bytes) noexcept;
+
   SendBlock* next = nullptr;          ///< mailbox, queue, or released list: it is in one of them at a time
   const std::byte* data = nullptr;
   std::uint32_t size = 0;
@@ -41,6 +56,10 @@ class SendBlock {
   std::uint32_t references() const noexcept { return references_; }
 
  private:
+  SendBlock() = default;
+  std::byte* room() noexcept { return reinterpret_cast<std::byte*>(this + 1); }
+
+  std::uint32_t room_size_ = 0;
   std::uint32_t references_ = 1;
 };
 

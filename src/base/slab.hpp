@@ -28,7 +28,13 @@ class Slab final : public Block {
 
   /// The receive list's links (meet/read_path.hpp): written by the loop before the bytes behind them are published.
   Slab* next = nullptr;
-  std::uint32_t limit = open_ended;  ///< where the bytes end and `next` goes on
+  /// Where the bytes end and `next` goes on. Atomic because a reader may look while the loop closes the slab; which of
+  /// the two values it sees makes no difference to the bytes that it may already take.
+  std::atomic<std::uint32_t> limit{open_ended};
+  std::uint32_t end() const noexcept {
+    const std::uint32_t closed_at = limit.load(std::memory_order_relaxed);
+    return closed_at < capacity_ ? closed_at : capacity_;
+  }
 
  private:
   explicit Slab(std::uint32_t capacity) noexcept

@@ -14,6 +14,7 @@ class ThreadToken {
   constexpr ThreadToken() noexcept = default;
   friend bool operator==(ThreadToken, ThreadToken) = default;
   explicit operator bool() const noexcept { return anchor_ != nullptr; }
+  const void* anchor() const noexcept { return anchor_; }
 
  private:
   explicit ThreadToken(const char* anchor) noexcept : anchor_(anchor) {}

@@ -6,7 +6,8 @@ target_compile_options(riffle_flags INTERFACE
   # g++ 12 reports these inside the standard library at -O2; clang and the sanitizers watch over them instead.
   $<$<CXX_COMPILER_ID:GNU>:-Wno-error=maybe-uninitialized -Wno-error=stringop-overflow -Wno-error=array-bounds
     -Wno-error=restrict -Wno-missing-field-initializers>
-  $<$<CXX_COMPILER_ID:Clang>:-Wno-missing-designated-field-initializers -Wno-missing-field-initializers>)
+  # -Wconversion of clang also holds signs, that of g++ does not: one rule for both.
+  $<$<CXX_COMPILER_ID:Clang>:-Wno-sign-conversion -Wno-missing-designated-field-initializers -Wno-missing-field-initializers>)
 if(RIFFLE_SANITIZE)
   target_compile_options(riffle_flags INTERFACE -fsanitize=${RIFFLE_SANITIZE} -fno-omit-frame-pointer -g)
   if(RIFFLE_SANITIZE MATCHES undefined)

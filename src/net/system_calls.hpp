@@ -17,6 +17,8 @@ struct SystemCalls {
   int (*listen)(int socket, int backlog);
   int (*accept4)(int socket, sockaddr* address, socklen_t* size, int flags);
   int (*getsockname)(int socket, sockaddr* address, socklen_t* size);
+  int (*getpeername)(int socket, sockaddr* address, socklen_t* size);
+  int (*shutdown)(int socket, int how);
   int (*setsockopt)(int socket, int level, int option, const void* value, socklen_t size);
   int (*getsockopt)(int socket, int level, int option, void* value, socklen_t* size);
   ssize_t (*sendmsg)(int socket, const msghdr* message, int flags);

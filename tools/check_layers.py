@@ -15,6 +15,7 @@ ROOM = re.compile(r'^riffle_room\((\w+)\s+([^)]*)\)', re.M)
 NOT_IN_CORE = re.compile(r'^(sys|netinet|arpa|linux|boost|fmt|gtest|benchmark)/|'
                          r'^(thread|mutex|shared_mutex|condition_variable|semaphore|future|random|ctime|fstream|iostream|'
                          r'unistd\.h|pthread\.h|time\.h|poll\.h|fcntl\.h)$')
+TEST = re.compile(r'(_test|test_support)\.[hc]pp$')
 OPT_IN = {'include/riffle/asio.hpp'}  # the one public header that names a third party (law 7)
 
 
@@ -72,6 +73,8 @@ def check_room_file(root, folders, reach, file, name):
     if room is None:
         return 'lies in no room of src/CMakeLists.txt'
     kind, what = target_of(root, folders, file, name)
+    if TEST.search(name):
+        return f'only a test includes what supports tests ({name})'
     if kind == 'room' and what not in reach[room]:
         return f'room "{room}" may not include room "{what}" ({name})'
     if kind == 'bridge' and 'bridge' not in reach[room]:
@@ -98,7 +101,7 @@ def check(root):
     found = []
     for top in ('src', 'include', 'examples'):
         for file in sorted((root / top).rglob('*.[hc]pp')):
-            if top == 'src' and (file.name.endswith('_test.cpp') or file.name.endswith('_test.hpp')):
+            if top == 'src' and TEST.search(file.name):
                 continue
             text = file.read_text()
             for match in INCLUDE.finditer(text):
@@ -116,12 +119,13 @@ def self_test():
     fine = {'src/base/a.hpp': '#include <sys/socket.h>', 'src/core/session/s.hpp': '#include "base/a.hpp"\n#include <span>',
             'src/quiche/q.cpp': '#include "core/session/s.hpp"\n#include <bridge.h>', 'bridge/include/bridge.h': '',
             'src/shell/s.cpp': '#include "base/a.hpp"\n#include <riffle/engine.hpp>',
-            'src/core/s_test.cpp': '#include "shell/x.hpp"',
+            'src/core/s_test.cpp': '#include "shell/s_test_support.hpp"', 'src/shell/s_test_support.hpp': '',
             'include/riffle/engine.hpp': '#include <riffle/error.hpp>\n#include <vector>',
             'src/cli/main.cpp': '#include <riffle/engine.hpp>\n#include <CLI/CLI.hpp>\n#include "cli/args.hpp"',
             'src/cli/args.hpp': '', 'examples/e.cpp': '#include <riffle/riffle.hpp>'}
     faults = {'src/base/b.hpp': '#include "core/session/s.hpp"', 'src/core/c.cpp': '#include <thread>',
               'src/core/d.cpp': '#include <sys/socket.h>',
+              'src/shell/e.cpp': '#include "shell/s_test_support.hpp"',
               'src/shell/f.cpp': '#include <bridge.h>', 'src/lost/g.cpp': '#include <span>',
               'src/cli/h.cpp': '#include "base/a.hpp"', 'include/riffle/i.hpp': '#include "base/a.hpp"',
               'include/riffle/j.hpp': '#include <boost/asio.hpp>', 'examples/k.cpp': '#include "base/a.hpp"'}

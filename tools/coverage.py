@@ -4,6 +4,7 @@ all.profdata and the instrumented programs."""
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -29,7 +30,7 @@ def lines_by_file(build):
     result = {}
     for entry in report['data'][0]['files']:
         path = pathlib.Path(entry['filename'])
-        if ROOT in path.parents and '_test' not in path.name:
+        if ROOT in path.parents and not re.search(r'_test|test_support', path.name):
             lines = entry['summary']['lines']
             result[str(path.relative_to(ROOT))] = (lines['count'], lines['covered'])
     return result

@@ -1,7 +1,6 @@
 #include "net/system_error.hpp"
 
 #include <cerrno>
-#include <system_error>
 
 namespace riffle::net {
 namespace {
@@ -42,8 +41,6 @@ Error system_failure(std::string_view call, const Address& address, int system) 
   std::string evidence(call);
   evidence += ' ';
   evidence += address.to_string();
-  evidence += ": ";
-  evidence += std::generic_category().message(system);
   return Error::with_errno(code, system, std::move(evidence));
 }
 

@@ -65,7 +65,8 @@ Result<std::optional<TcpSocket>> TcpListener::accept() {
         break;
       case EMFILE:
       case ENFILE:
-        turn_away();
+        // The kernel takes a descriptor before it looks whether anybody waits.
+        if (!turn_away()) return std::nullopt;
         [[fallthrough]];
       default:
         return std::unexpected(system_failure("accept on", local_, error));

@@ -212,7 +212,8 @@ TEST(Tcp, WithoutDescriptorsAConnectionIsTurnedAwayAndSaidSo) {
     EXPECT_EQ(read ? Code::internal : read.error().code(), Code::peer_closed);
   }
   EXPECT_EQ(listener.turned_away(), 2u);
-  EXPECT_TRUE(listener.accept().has_value());  // nothing waits any more: the loop may sleep
+  const auto idle = listener.accept();
+  EXPECT_TRUE(idle.has_value()) << idle.error().message();  // nothing waits any more: the loop may sleep
   ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
   TcpSocket later = connected_to(listener.local());
   EXPECT_EQ(next_connection(listener).peer(), later.local());

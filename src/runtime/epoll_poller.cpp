@@ -8,8 +8,6 @@
 #include <array>
 #include <cerrno>
 #include <limits>
-#include <string>
-#include <system_error>
 #include <vector>
 
 #include "base/check.hpp"
@@ -22,8 +20,7 @@ constexpr std::size_t most_events = 256;
 
 Error failure(const char* call, int system) {
   const bool used_up = system == EMFILE || system == ENFILE || system == ENOSPC;  // ENOSPC: fs.epoll.max_user_watches
-  return Error::with_errno(used_up ? Code::descriptors_exhausted : Code::system_error, system,
-                           std::string(call) + ": " + std::generic_category().message(system));
+  return Error::with_errno(used_up ? Code::descriptors_exhausted : Code::system_error, system, call);
 }
 
 class EpollPoller final : public Poller {

@@ -238,7 +238,8 @@ TEST(TcpFaults, DescriptorsThatHaveRunOutAreSaidAtOpen) {
 }
 
 TEST(TcpFaults, ConnectErrorsAreSaidAtOnceOrInTheResult) {
-  static SystemCalls calls = SystemCalls::real();
+  static SystemCalls calls;
+  calls = SystemCalls::real();
   calls.connect = [](int, const sockaddr*, socklen_t) {
     errno = injected;
     return -1;
@@ -257,7 +258,8 @@ TEST(TcpFaults, ConnectErrorsAreSaidAtOnceOrInTheResult) {
 }
 
 TEST(TcpFaults, InterruptedCallsAreRepeatedAndShortWritesAreReported) {
-  static SystemCalls calls = SystemCalls::real();
+  static SystemCalls calls;
+  calls = SystemCalls::real();
   static int interruptions = 0;
   calls.recv = [](int socket, void* buffer, std::size_t size, int flags) {
     if (interruptions-- > 0) return errno = EINTR, ssize_t{-1};
@@ -281,7 +283,8 @@ TEST(TcpFaults, InterruptedCallsAreRepeatedAndShortWritesAreReported) {
 }
 
 TEST(TcpFaults, ConnectionsThatHaveGoneBeforeAcceptAreSkipped) {
-  static SystemCalls calls = SystemCalls::real();
+  static SystemCalls calls;
+  calls = SystemCalls::real();
   static std::vector<int> errors;
   calls.accept4 = [](int socket, sockaddr* address, socklen_t* size, int flags) {
     if (errors.empty()) return ::accept4(socket, address, size, flags);
@@ -298,7 +301,8 @@ TEST(TcpFaults, ConnectionsThatHaveGoneBeforeAcceptAreSkipped) {
 }
 
 TEST(TcpFaults, ListeningErrorsAreSaid) {
-  static SystemCalls calls = SystemCalls::real();
+  static SystemCalls calls;
+  calls = SystemCalls::real();
   calls.listen = [](int, int) {
     errno = EADDRINUSE;
     return -1;

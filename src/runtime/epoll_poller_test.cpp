@@ -259,7 +259,8 @@ TEST(EpollPollerFaults, WithoutPwait2MillisecondsAreRoundedUp) {
 }
 
 TEST(EpollPollerFaults, ASignalEndsTheWaitWithNothing) {
-  static EpollCalls calls = EpollCalls::real();
+  static EpollCalls calls;
+  calls = EpollCalls::real();
   calls.epoll_pwait2 = [](int, epoll_event*, int, const timespec*, const sigset_t*) {
     errno = EINTR;
     return -1;
@@ -270,7 +271,8 @@ TEST(EpollPollerFaults, ASignalEndsTheWaitWithNothing) {
 }
 
 TEST(EpollPollerFaults, DescriptorsThatHaveRunOutAreSaid) {
-  static EpollCalls calls = EpollCalls::real();
+  static EpollCalls calls;
+  calls = EpollCalls::real();
   const auto refused = [](bool eventfd) {
     auto made = make_epoll_poller(eventfd, calls);
     EXPECT_FALSE(made);
@@ -294,7 +296,8 @@ TEST(EpollPollerFaults, DescriptorsThatHaveRunOutAreSaid) {
 }
 
 TEST(EpollPollerFaults, WatchesThatHaveRunOutAreSaid) {
-  static EpollCalls calls = EpollCalls::real();
+  static EpollCalls calls;
+  calls = EpollCalls::real();
   auto poller = std::move(*make_epoll_poller(true, calls));
   calls.epoll_ctl = [](int, int, int, epoll_event*) {
     errno = ENOSPC;

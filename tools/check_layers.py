@@ -2,7 +2,8 @@
 """Holds every #include against the rooms: an include may follow only the arrows (DEPS) of src/CMakeLists.txt.
 
 The public headers may include each other and the standard library; the command and the examples only the public
-headers and third parties. Unit tests (x_test.cpp) may reach across. `--self-test` shows that each rule can fail.
+headers and third parties. Unit tests (x_test.cpp) and what supports them (x_test_support.hpp) may reach across.
+`--self-test` shows that each rule can fail.
 """
 import pathlib
 import re

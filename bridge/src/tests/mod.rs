@@ -1,0 +1,3 @@
+//! Tests of the border and of the facts about quiche that the engine relies on.
+
+pub mod provoked;

@@ -5,6 +5,7 @@
 #include <expected>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace riffle {
 inline namespace v1 {
@@ -78,6 +79,12 @@ class [[nodiscard]] Error {
   /// The code that was on the wire (QUIC transport or application code, RFC 9000 section 20), if there was one.
   std::uint64_t wire() const noexcept { return wire_; }
   bool has_wire() const noexcept { return has_wire_; }
+  /// Whether that code is the application's (CONNECTION_CLOSE of type 0x1d), not the transport's.
+  bool is_application() const noexcept { return is_application_; }
+  Error as_application() && {
+    is_application_ = true;
+    return std::move(*this);
+  }
   /// errno, or 0.
   int system() const noexcept { return system_; }
   /// What riffle saw: the name, path, address, reason or value in question.
@@ -100,6 +107,7 @@ class [[nodiscard]] Error {
   int system_ = 0;
   Code code_;
   bool has_wire_ = false;
+  bool is_application_ = false;
 };
 
 template <class T>

@@ -55,6 +55,7 @@ struct SessionStats {
   std::uint64_t streams_parked = 0;      ///< readers that have stopped, with data waiting in the transport
   std::uint64_t writes_blocked = 0;
   std::uint64_t session_blocked_events = 0;
+  std::uint64_t streams_stopped_for_budget = 0;  ///< stalled longest, when the receive budget was used up
 };
 
 namespace quic {

@@ -11,6 +11,7 @@
 #include <riffle/session.hpp>
 #include <riffle/stats.hpp>
 #include "meet/attention.hpp"
+#include "meet/mailbox.hpp"
 #include "meet/shared.hpp"
 
 namespace riffle::meet {
@@ -60,5 +61,14 @@ class AskingFor final : public Asking {
   using Asking::Asking;
   std::optional<T> value;
 };
+
+/// Questions that nobody will answer any more: their callers have given up.
+inline void release_all(Mailbox<Asking>& box) noexcept {
+  for (Asking* asking = box.take(); asking != nullptr;) {
+    Asking* next = asking->next;
+    asking->release();
+    asking = next;
+  }
+}
 
 }  // namespace riffle::meet

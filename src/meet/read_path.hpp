@@ -108,6 +108,8 @@ class BasicReadPath {
   /// RD-7.
   void unpark() noexcept { notify_at_.store(not_parked); }
 
+  /// Loop, after publishing: a waiter that comes later sees what was published.
+  bool has_waiter() const noexcept { return (ctl_.load() & waiter_bit) != 0; }
   /// RD-12: takes the waiter off, if there is one, for the caller to wake.
   Wakeable* take_waiter() noexcept {
     if ((ctl_.load() & waiter_bit) == 0) return nullptr;

@@ -28,6 +28,7 @@ SessionMeet::~SessionMeet() {
     stream->release();
     stream = next_stream;
   }
+  release_all(asking);
 }
 
 void SessionMeet::request_close(AppCode code, std::string_view reason) {

@@ -59,14 +59,18 @@ class StreamMeet final : public Attendee {
       base::SendBlock::destroy(block);
       block = next_block;
     }
+    release_all(asking);
   }
 
   const Held<SessionMeet> session;
   const Direction direction;
   const bool is_local;
   StreamMeet* next_opening = nullptr;           ///< in the session's mailbox of opens
+  bool fail_at_once = false;                    ///< without stream credit the open fails; set before it is posted
   std::atomic<std::uint64_t> id{no_id};         ///< set once by the loop
   void* core = nullptr;                         ///< the loop's Stream; loop only; null before and after
+
+  bool wake_queued = false;                     ///< loop only: an action wakes its reader already
 
   ReadPath reading;
   Credit credit;

@@ -62,8 +62,7 @@ void Engine::forget_if_over(Stream& stream) {
   if (stream.sending != Stream::Sending::finished || stream.receiving != Stream::Receiving::fin_read) return;
   RIFFLE_CHECK(stream.queue.empty() && stream.buffer.empty(), "a smux stream with bytes was forgotten");
   if (receiving_ == &stream) receiving_ = nullptr;
-  control_.remove(stream);
-  sendable_.remove(stream);
+  control_.remove(stream);  // an UPD that nobody needs any more; with an empty queue it is not `sendable`
   to_read_.remove(stream);
   to_write_.remove(stream);
   --(stream.is_ours ? ours_ : theirs_);

@@ -28,6 +28,7 @@ namespace riffle::core::smux {
 ///   streams are ignored, as in the Go module.
 /// - `close` writes out what the peer's windows allow, drops the rest and sends no FIN for streams that have not ended:
 ///   a cut-off stream must not look complete. The peer learns of it by the end of the carrier.
+///   `closed` follows with the `poll_output` that gives 0 bytes: what it gave before has reached the shell by then.
 /// - Bytes that arrived before the end can be read after it; then `read_into` gives `gone`.
 /// Fairness: streams with data and window take turns of `quantum` bytes; control frames go before data.
 /// Threads: one, the owner loop's. Allocates only when it holds more than it ever did: chunks, pieces and streams are

@@ -332,6 +332,7 @@ TEST(SmuxEnginePair, FiveGibibytesPassTheWrapOfTheCounters) {
   server.stop(id, AppCode{});  // counted and thrown away: only the arithmetic is asked for
   const Bytes bytes = Bytes::adopt(std::string(32u << 20, 'x'));
   std::uint64_t total = 0;
+  std::uint64_t carried = 0;
   Raw buffer(1 << 20);
   base::ReleasedBlocks released;
   while (total < (5ull << 30)) {
@@ -340,6 +341,7 @@ TEST(SmuxEnginePair, FiveGibibytesPassTheWrapOfTheCounters) {
     block->released = &released;
     ASSERT_EQ(client.offer(id, *block).status, Offered::Status::taken);
     for (Batch batch; (batch = client.poll_output(buffer, start)).bytes != 0;) {
+      carried += batch.bytes;
       server.on_input(std::span(buffer).first(batch.bytes), {}, start);
       feed(client, drain(server));
     }
@@ -348,7 +350,7 @@ TEST(SmuxEnginePair, FiveGibibytesPassTheWrapOfTheCounters) {
     ASSERT_EQ(server.state(), PortState::established) << server.end_reason().evidence();
     total += bytes.size();
   }
-  EXPECT_EQ(client.state(), PortState::established);
+  EXPECT_GT(carried, total);
 }
 
 }  // namespace

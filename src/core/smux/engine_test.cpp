@@ -264,6 +264,26 @@ TEST(SmuxEngine, OfferTakesWhatFitsAndTheStreamIsNamedWhenThereIsRoomAgain) {
   EXPECT_EQ(client.engine.offer(three, late).status, Offered::Status::gone);
 }
 
+TEST(SmuxEngine, ABlockThatIsOfferedInPartsIsHeldOnceAndGoesOutWhole) {
+  Blocks blocks;
+  Options options;
+  options.send_queue = 100;
+  options.peer_window = 50;
+  Client client(options);
+  base::SendBlock& block = blocks.make(std::string(60, 'a') + std::string(60, 'b') + std::string(30, 'c'), true);
+  EXPECT_EQ(client.engine.offer(three, block).size, 100u);
+  EXPECT_EQ(drain(client.engine), frame(Command::psh, 3, std::string(50, 'a')));
+  EXPECT_EQ(client.engine.next_writable(), three);
+  EXPECT_EQ(client.engine.offer(three, block).status, Offered::Status::taken);
+  EXPECT_EQ(block.references(), 2u);
+  block.release();
+  feed(client.engine, update(3, {.consumed = 50, .window = 1000}));
+  EXPECT_EQ(drain(client.engine),
+            join({frame(Command::psh, 3, std::string(10, 'a') + std::string(60, 'b') + std::string(30, 'c')),
+                  frame(Command::fin, 3)}));
+  EXPECT_EQ(blocks.released(), 1u);
+}
+
 // Law 4: the queue of pieces has a bound, and its full case a test.
 TEST(SmuxEngine, ManyTinyBlocksAreBlockedByNumber) {
   Blocks blocks;
@@ -327,6 +347,26 @@ TEST(SmuxEngine, AStreamThatIsStoppedAfterBothFinsIsForgotten) {
   EXPECT_EQ(client.engine.buffered(), 0u);
 }
 
+TEST(SmuxEngine, AForgottenStreamLeavesNoNoticesBehind) {
+  Blocks blocks;
+  Options options;
+  options.send_queue = 100;
+  Client client(options);
+  base::SendBlock& block = blocks.make(std::string(150, 'x'), true);
+  EXPECT_EQ(client.engine.offer(three, block).status, Offered::Status::blocked);
+  drain(client.engine);  // from here on `next_writable` would name it
+  EXPECT_EQ(client.engine.offer(three, block).status, Offered::Status::taken);
+  drain(client.engine);
+  feed(client.engine, frame(Command::psh, 3, "y"));
+  EXPECT_EQ(read(client.engine, three).bytes, "y");  // an UPD is due
+  feed(client.engine, frame(Command::fin, 3));
+  EXPECT_TRUE(read(client.engine, three).fin);
+  EXPECT_EQ(client.engine.open_streams(), 0u);
+  EXPECT_EQ(client.engine.next_writable(), std::nullopt);
+  EXPECT_EQ(client.engine.next_readable(), std::nullopt);
+  EXPECT_TRUE(drain(client.engine).empty());
+}
+
 TEST(SmuxEngine, EveryBreachOfFlowControlEndsTheSessionWithASentence) {
   struct Case {
     Raw bytes;
@@ -364,6 +404,64 @@ TEST(SmuxEngine, AFullWindowIsNoBreachAndBytesBeforeABreachAreReadable) {
   EXPECT_EQ(client.engine.state(), PortState::closed);
   EXPECT_EQ(read(client.engine, three, 2 * unasked_window).bytes.size(), unasked_window);
   EXPECT_EQ(read(client.engine, three).status, ReadInto::Status::gone);
+}
+
+TEST(SmuxEngine, ALargerWindowCountsFromWhenItWasAnnounced) {
+  Options options;
+  options.window = options.first_window = 2 * unasked_window;
+  Client client(options);  // drained: announced
+  const std::string part(unasked_window / 8, 'x');
+  for (int i = 0; i < 16; ++i) feed(client.engine, frame(Command::psh, 3, part));
+  EXPECT_EQ(client.engine.state(), PortState::established);
+  EXPECT_EQ(client.engine.buffered(), 2 * unasked_window);
+  // What was read is credit only once the peer was told.
+  read(client.engine, three, 100);
+  Engine unannounced(options, start);
+  open(unannounced);
+  for (int i = 0; i < 8; ++i) feed(unannounced, frame(Command::psh, 3, part));
+  EXPECT_EQ(unannounced.state(), PortState::established);
+  feed(unannounced, frame(Command::psh, 3, "!"));
+  EXPECT_EQ(unannounced.end_reason(), Code::protocol_violation);
+  feed(client.engine, frame(Command::psh, 3, "!"));
+  EXPECT_EQ(client.engine.end_reason(), Code::protocol_violation);
+}
+
+// Both ends take in flight for a signed 32-bit difference: 2^31 of it would read as negative.
+TEST(SmuxEngine, NoWindowLetsTwoGibibytesBeInFlight) {
+  Blocks blocks;
+  Options options;
+  options.send_queue = 64u << 20;
+  Client client(options);
+  feed(client.engine, update(3, {.consumed = 0, .window = 0xffffffff}));
+  const Bytes bytes = Bytes::adopt(std::string(64u << 20, 'x'));
+  std::uint64_t payload = 0;
+  Raw buffer(1 << 20);
+  Decoder decoder;
+  for (int i = 0; i < 32; ++i) {
+    base::SendBlock& block = blocks.adopt(base::SendBlock::make(bytes, false));
+    ASSERT_EQ(client.engine.offer(three, block).status, Offered::Status::taken);
+    block.release();
+    for (Batch batch; (batch = client.engine.poll_output(buffer, start)).bytes != 0;) {
+      std::span<const std::byte> rest = std::span(buffer).first(batch.bytes);
+      for (Frame found; (found = decoder.next(rest)).kind != Frame::Kind::none;) payload += found.data.size();
+    }
+  }
+  EXPECT_EQ(payload, (1u << 31) - 1);
+  feed(client.engine, update(3, {.consumed = 1u << 20, .window = 0xffffffff}));
+  EXPECT_EQ(drain(client.engine), frame(Command::psh, 3, "x"));
+}
+
+TEST(SmuxEngine, TheEndOfAFullBufferIsNotFilledWithTinyFrames) {
+  Blocks blocks;
+  Client client;
+  const StreamId other = open(client.engine);
+  drain(client.engine);
+  blocks.send(client.engine, three, std::string(500, 'x'));
+  blocks.send(client.engine, other, std::string(500, 'y'));
+  Raw buffer(600);
+  EXPECT_EQ(client.engine.poll_output(buffer, start).bytes, header_size + 500);
+  EXPECT_EQ(client.engine.poll_output(buffer, start).bytes, header_size + 500);
+  EXPECT_EQ(client.engine.poll_output(buffer, start).bytes, 0u);
 }
 
 // MUX-6, law 4: the session's memory has a bound, and what happens there is told.
@@ -422,7 +520,12 @@ TEST(SmuxEngine, CloseWritesOutWhatTheWindowAllowsAndCutsNoStreamOffWithAFin) {
   feed(client.engine, frame(Command::psh, 3, "ignored"));
   client.engine.reset(three, AppCode{});
   client.engine.on_deadline(start + 1h);
-  EXPECT_EQ(drain(client.engine), frame(Command::psh, 3, "1234"));
+  Raw buffer(100);
+  EXPECT_EQ(client.engine.poll_output(buffer, start).bytes, header_size + 4);
+  EXPECT_EQ(client.engine.state(), PortState::draining);
+  EXPECT_EQ(client.engine.poll_output(buffer, start).bytes, 0u);
+  buffer.resize(header_size + 4);
+  EXPECT_EQ(buffer, frame(Command::psh, 3, "1234"));
   EXPECT_EQ(client.engine.state(), PortState::closed);
   EXPECT_EQ(blocks.released(), blocks.made());
   EXPECT_EQ(read(client.engine, three).status, ReadInto::Status::gone);
@@ -455,6 +558,7 @@ TEST(SmuxEngine, AfterTheCarriersEndTheBytesThatArrivedAreStillRead) {
   const Read whole = read(client.engine, three);
   EXPECT_EQ(whole.bytes, "whole");
   EXPECT_TRUE(whole.fin);
+  EXPECT_EQ(client.engine.open_streams(), 1u);
   const Read cut = read(client.engine, other);
   EXPECT_EQ(cut.bytes, "cut");
   EXPECT_FALSE(cut.fin);

@@ -75,7 +75,9 @@ class Blocks {
     for (base::SendBlock* block : blocks_) base::SendBlock::destroy(block);
   }
   base::SendBlock& make(std::string_view bytes, bool fin = false) {
-    base::SendBlock* block = base::SendBlock::make(Bytes::copy(bytes), fin);
+    return adopt(base::SendBlock::make(Bytes::copy(bytes), fin));
+  }
+  base::SendBlock& adopt(base::SendBlock* block) {
     block->released = &released_;
     blocks_.push_back(block);
     return *block;

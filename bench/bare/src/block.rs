@@ -64,3 +64,19 @@ pub fn make_static(bytes: Vec<u8>) -> &'static [u8] {
 pub fn make_payload() -> &'static [u8] {
     make_static((0..1 << 20).map(|i: u32| (i % 251) as u8).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_split_block_is_its_head_and_the_rest_comes_back() {
+        for mut block in [
+            Block::Static(b"payload"),
+            Block::Copied(Arc::from(&b"payload"[..])),
+        ] {
+            let tail = block.split_at(3);
+            assert_eq!((block.as_ref(), tail.as_ref()), (&b"pay"[..], &b"load"[..]));
+        }
+    }
+}

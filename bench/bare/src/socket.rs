@@ -230,3 +230,34 @@ fn segment_size(header: &libc::msghdr) -> Option<usize> {
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+
+    #[test]
+    fn a_batch_arrives_with_every_byte_and_both_ends_count_its_datagrams() {
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let mut server = Socket::open(any, None).unwrap();
+        let mut client = Socket::open(any, Some(server.local)).unwrap();
+        let batch: Vec<u8> = (0..4 * 1452 + 100).map(|i: u32| (i % 251) as u8).collect();
+        client.send(&batch, 1452, server.local).unwrap();
+        let mut got = Vec::new();
+        while got.len() < batch.len() {
+            crate::sys::wait(server.fd(), libc::POLLIN, None);
+            for index in 0..server.receive().unwrap() {
+                let message = server.message(index);
+                assert_eq!(message.from, client.local);
+                assert!(message.segment == 1452 || message.length <= 1452);
+                got.extend_from_slice(server.bytes(index));
+            }
+        }
+        assert_eq!(got, batch);
+        assert_eq!(
+            (client.counts.datagrams_sent, client.counts.send_calls),
+            (5, 1)
+        );
+        assert_eq!(server.counts.datagrams_received, 5);
+    }
+}

@@ -136,14 +136,17 @@ ReadInto Engine::read_into(StreamId id, std::span<std::byte> to) noexcept {
   buffered_ -= size;
   consume(*stream, static_cast<std::uint32_t>(size));
   const bool is_empty = stream->buffer.empty();
-  const bool is_end = is_empty && stream->receiving != Stream::Receiving::open && !stream->is_stopped;
-  if (is_empty && stream->readable == Stream::Readable::named) stream->readable = Stream::Readable::idle;
-  if (is_end) {
+  const bool has_fin = is_empty && stream->receiving == Stream::Receiving::fin_received;
+  // Without room the call only asks whether something is there: the end must not be told where nobody looks.
+  const bool is_probe = to.empty() && (has_fin || !is_empty);
+  if (is_empty && !is_probe && stream->readable == Stream::Readable::named) stream->readable = Stream::Readable::idle;
+  if (has_fin && !is_probe) {
     stream->receiving = Stream::Receiving::fin_read;
     forget_if_over(*stream);
   }
   check();
-  if (size != 0 || is_end || !is_empty) return {.status = ReadInto::Status::data, .size = size, .fin = is_end};
+  if (size != 0 || has_fin || is_probe)
+    return {.status = ReadInto::Status::data, .size = size, .fin = has_fin && !is_probe};
   return {.status = state_ == PortState::closed ? ReadInto::Status::gone : ReadInto::Status::nothing};
 }
 

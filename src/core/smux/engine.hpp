@@ -19,11 +19,15 @@ namespace riffle::core::smux {
 /// - smux has neither handshake nor negotiation: `established` from the start.
 /// - A stream of the peer is named by `next_readable` once when its SYN arrives, with or without data; `read_into` of
 /// an
-///   empty one gives `nothing`. An opened stream is writable at once: `next_writable` names only what was `blocked`.
+///   empty one gives `nothing`. An opened stream is writable at once: `next_writable` names only what was `blocked`,
+///   and room comes with `poll_output`, not with input: ask `next_writable` after it.
 /// - `Offered::taken` bytes are queued, up to Options::send_queue a stream; a block's reference goes when the last of
 ///   its bytes was copied into an output buffer, or when its stream or the session ended.
 /// - `stop` throws away what arrives and goes on giving the peer credit, for smux cannot ask it to stop. `reset` drops
 ///   what is queued and sends FIN: the peer sees a clean end, for smux has no reset, and its code is lost (0).
+/// - `read_into` tells the end of a stream once, then gives `nothing` (or `gone`, when the stream is forgotten).
+/// Without
+///   room it changes nothing and gives `data` with 0 bytes if there is something, the end included.
 /// - A stream is forgotten once both sides have sent FIN and ours has read (or thrown away) all; frames for unknown
 ///   streams are ignored, as in the Go module.
 /// - `close` writes out what the peer's windows allow, drops the rest and sends no FIN for streams that have not ended:

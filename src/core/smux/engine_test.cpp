@@ -156,6 +156,21 @@ TEST(SmuxEngine, AReadableStreamIsNamedAgainOnlyAfterItWasDrained) {
   EXPECT_EQ(engine.next_readable(), three);
 }
 
+TEST(SmuxEngine, TheEndIsToldOnceAndNeverToAReadWithoutRoom) {
+  Client client;
+  EXPECT_EQ(read(client.engine, three, 0).status, ReadInto::Status::nothing);
+  feed(client.engine, frame(Command::fin, 3));
+  EXPECT_EQ(client.engine.next_readable(), three);
+  for (int i = 0; i < 2; ++i) {
+    const Read probe = read(client.engine, three, 0);
+    EXPECT_EQ(probe.status, ReadInto::Status::data);
+    EXPECT_FALSE(probe.fin);
+  }
+  EXPECT_TRUE(read(client.engine, three).fin);
+  EXPECT_EQ(read(client.engine, three).status, ReadInto::Status::nothing);
+  EXPECT_EQ(client.engine.open_streams(), 1u);
+}
+
 TEST(SmuxEngine, FramesForUnknownStreamsAreIgnored) {
   Blocks blocks;
   Engine engine(Options{}, start);

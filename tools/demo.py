@@ -157,7 +157,7 @@ def demo(riffle, count, largest, folder):
         serve = Program('riffle serve', [riffle, 'serve', '--listen', '127.0.0.1:0', '--allow', f'localhost:{web_port}',
                                          '--state', str(folder / 'state'), '--ticket-file', str(ticket_file)])
         children.callback(serve.end)
-        print('serve       listening udp ' + serve.wait_for(r'listening udp (\S+)')[1])
+        print('serve       listening udp ' + serve.wait_for(r'listening\s+udp (\S+)')[1])
         ticket = serve.wait_for(r'riffle tunnel (rfl1\S+)')[1]
         if ticket_file.read_text().split() != [ticket]:
             raise Failure('the ticket file does not hold the ticket that was printed', serve)

@@ -13,7 +13,7 @@ signal.signal(signal.SIGINT, lambda *_: sys.exit(finish()))
 
 def finish():
     if 'tunnel' in sys.argv and FAULT != 'statistics':
-        print('closed  3 connections, 1 bytes in, 2 bytes out, 9 datagrams, 4.5 datagrams a call', flush=True)
+        print('closed      3 connections, 1 bytes in, 2 bytes out, 9 datagrams, 4.5 datagrams a call', flush=True)
     return 1 if FAULT == 'status' else 0
 
 def copy(source, sink, harm):
@@ -34,10 +34,10 @@ def forward(client, port):
 if sys.argv[1] == 'serve':
     ticket = sys.argv[sys.argv.index('--ticket-file') + 1]
     open(ticket, 'w').write('rfl1other' if FAULT == 'ticket' else 'rfl1abc')
-    print('listening udp 127.0.0.1:4433', flush=True)
+    print('listening   udp 127.0.0.1:4433     key kept in x', flush=True)
     if FAULT == 'silent':
         sys.exit(1)
-    print('on the other machine:  riffle tunnel rfl1abc', flush=True)
+    print('on the other machine:  riffle tunnel rfl1abc  -L 8080:localhost:80', flush=True)
     signal.pause()
 listener = socket.create_server(('127.0.0.1', 0), backlog=256)
 target = int(sys.argv[sys.argv.index('-L') + 1].split(':')[-1])

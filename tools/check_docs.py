@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Holds the documents to what is there: a code block below `<!-- source: FILE -->` equals that file; links and the
-paths of this project exist; every `./run COMMAND` and `--preset NAME` exists. `--self-test` shows that each can fail.
+paths of this project exist; every `./run COMMAND` and `--preset NAME` exists. `--self-test` shows that each can fail;
+`--write` puts the files into the code blocks that are marked with them.
 """
 import json
 import pathlib
@@ -8,7 +9,7 @@ import re
 import sys
 import tempfile
 
-BLOCK = re.compile(r'<!-- source: (\S+) -->\s*\n```\w*\n(.*?)^```', re.S | re.M)
+BLOCK = re.compile(r'(?<=<!-- source: )(\S+)( -->\s*\n```\w*\n)(.*?)^```', re.S | re.M)
 SOURCE = re.compile(r'<!-- source: (\S+) -->')
 LINK = re.compile(r'\]\((?!https?:|#|mailto:)([^)#\s]+)[^)]*\)')
 PATH = re.compile(r'`((?:src|include|bridge|tests|examples|bench|fuzz|docs|tools|cmake|\.ci)/[\w./-]*)`')
@@ -25,7 +26,7 @@ def presets(root):
 
 def check_document(root, path, commands, names):
     text, found = path.read_text(), []
-    blocks = dict(BLOCK.findall(text))
+    blocks = {source: code for source, _, code in BLOCK.findall(text)}
     for source in SOURCE.findall(text):
         if source not in blocks:
             found.append(f'no code block follows the mark of {source}')
@@ -38,10 +39,21 @@ def check_document(root, path, commands, names):
     return [f'{path.relative_to(root)}: {fault}' for fault in found]
 
 
+def documents(root):
+    return sorted(root.glob('*.md')) + sorted((root / 'docs').rglob('*.md'))
+
+
+def write(root):
+    for path in documents(root):
+        text = path.read_text()
+        filled = BLOCK.sub(lambda m: m[1] + m[2] + (root / m[1]).read_text() + '```', text)
+        if filled != text:
+            path.write_text(filled)
+
+
 def check(root):
-    documents = sorted(root.glob('*.md')) + sorted((root / 'docs').rglob('*.md'))
     commands, names = run_commands(root), presets(root)
-    return [fault for path in documents for fault in check_document(root, path, commands, names)]
+    return [fault for path in documents(root) for fault in check_document(root, path, commands, names)]
 
 
 def self_test():
@@ -61,6 +73,9 @@ def self_test():
         for fault in faults:
             (root / 'README.md').write_text(fault)
             assert len(check(root)) == 1, (fault, check(root))
+        (root / 'README.md').write_text(faults[1])
+        write(root)
+        assert check(root) == [] and 'int a;' in (root / 'README.md').read_text()
     print(f'check_docs: {len(faults)} kinds of fault are found')
 
 
@@ -68,6 +83,8 @@ if __name__ == '__main__':
     if '--self-test' in sys.argv:
         self_test()
         sys.exit(0)
+    if '--write' in sys.argv:
+        write(pathlib.Path(__file__).resolve().parent.parent)
     problems = check(pathlib.Path(__file__).resolve().parent.parent)
     print('\n'.join(problems) or 'the documents agree with what is there')
     sys.exit(1 if problems else 0)

@@ -30,9 +30,10 @@ class required {
   template <class U>
     requires std::constructible_from<T, U&&> && (!std::same_as<std::remove_cvref_t<U>, required>)
   required(U&& value) : value_(std::forward<U>(value)) {}  // NOLINT: implicit on purpose
+  /// For lists: `.alpn = {"echo"}`, whatever the words are made of.
   template <class E>
-    requires std::constructible_from<T, std::initializer_list<E>>
-  required(std::initializer_list<E> list) : value_(list) {}  // NOLINT
+    requires std::constructible_from<typename T::value_type, const E&>
+  required(std::initializer_list<E> list) : value_(list.begin(), list.end()) {}  // NOLINT
   const T& get() const noexcept { return value_; }
   operator const T&() const noexcept { return value_; }  // NOLINT
 
@@ -141,7 +142,7 @@ struct Client {
   required<std::vector<std::string>> alpn;           ///< in order of preference
   Certificate certificate = {};                      ///< for servers that ask for one
   std::string server_name = {};                      ///< SNI and name check, if it is not the host
-  Delivery delivery = passive;
+  std::optional<Delivery> delivery = std::nullopt;   ///< of new streams; unset: active with a handler, else passive
   StreamLimits limits = {};
   Transport transport = {};
   std::shared_ptr<Handler> handler = nullptr;
@@ -164,7 +165,7 @@ struct Server {
   required<std::vector<std::string>> alpn;
   /// Makes the handler of each session; returning null refuses it. Without it, use Listener::accept.
   std::function<std::shared_ptr<Handler>(const Peer&)> handler = nullptr;
-  Delivery delivery = passive;                       ///< with a handler: active
+  std::optional<Delivery> delivery = std::nullopt;   ///< of new streams; unset: active with a handler, else passive
   StreamLimits limits = {};
   Transport transport = {};
   std::uint32_t max_sessions = 100'000;              ///< beyond it new ones are refused

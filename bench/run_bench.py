@@ -7,9 +7,10 @@ A round runs every line of every case once; every other round runs them in rever
 taken within a round; the table shows the median and, in brackets, the smallest and the largest. `bare-again` is the
 bare loop a second time: what it differs by is the noise, and no smaller difference may be claimed.
 
-Lines: udp and udp-aead (limit lines: GSO and GRO alone, then with AES-128-GCM), bare and bare-again (a bare loop over
-quiche), riffle (handlers on the loop), riffle-callers (application threads: one with blocking calls in bulk, four in
-rps). All QUIC lines: AES-128-GCM, X25519MLKEM768, CUBIC, payloads of at most 1,452 bytes, stream windows of 1 MiB.
+Lines: udp and udp-aead (limit lines: GSO and GRO alone, then with AES-128-GCM; in rps-1, udp is a ping-pong), bare
+and bare-again (a bare loop over quiche), riffle (handlers on the loop), riffle-callers (application threads: one with
+blocking calls in bulk, four in rps).
+All QUIC lines: AES-128-GCM, X25519MLKEM768, CUBIC, payloads of at most 1,452 bytes, stream windows of 1 MiB.
 """
 import argparse
 import json

@@ -7,6 +7,7 @@
 
 #include <riffle/error.hpp>
 #include "base/instant.hpp"
+#include "meet/attention.hpp"
 
 namespace riffle::runtime {
 
@@ -24,7 +25,7 @@ struct Ready {
 };
 
 /// Level-triggered. All but `wake` are for the loop's thread.
-class Poller {
+class Poller : public meet::Wakeable {
  public:
   virtual ~Poller() = default;
   virtual Result<void> add(int handle, Pollable& owner, bool readable, bool writable) = 0;
@@ -34,7 +35,7 @@ class Poller {
   /// call; `remove` during its use blanks the owner's later entries.
   virtual std::span<const Ready> wait(Instant deadline, Instant now) noexcept = 0;
   /// Any thread: makes the present or next `wait` return. One system call.
-  virtual void wake() noexcept = 0;
+  void wake() noexcept override = 0;
   /// A descriptor that a foreign loop can watch: readable whenever `wait` would return something (ENG-9).
   virtual int fd() const noexcept = 0;
 };

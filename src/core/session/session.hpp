@@ -77,6 +77,8 @@ class Session {
   SessionState state() const noexcept { return state_; }
   bool is_over() const noexcept { return state_ == SessionState::closed; }
   const CloseReason& close_reason() const noexcept { return reason_; }
+  /// Everything that was written has been acknowledged: a stopping engine may close it.
+  bool is_drained() const noexcept;
 
   // Inputs.
   void on_input(std::span<std::byte> input, const Arrival& arrival, Instant now);

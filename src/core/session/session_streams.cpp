@@ -307,6 +307,12 @@ SessionStats Session::stats() const noexcept {
   return stats;
 }
 
+bool Session::is_drained() const noexcept {
+  bool drained = true;
+  streams_.for_each([&drained](Stream& stream) { drained = drained && stream.in_flight == 0 && stream.first_block == nullptr; });
+  return drained && state_ != SessionState::handshaking;
+}
+
 void Session::list_streams(bool readable, std::vector<StreamId>& out) const {
   streams_.for_each([&](Stream& stream) {
     const bool has_data = stream.has_input || (stream.meet && !stream.meet->reading.is_empty());

@@ -46,12 +46,14 @@ SocketAddress to_socket_address(const Address& address, int family) noexcept {
   SocketAddress out;
   if (address.family == Address::Family::none) return out;
   if (family == AF_INET6) {
+    out.v6 = {};
     out.v6.sin6_family = AF_INET6;
     out.v6.sin6_port = htons(address.port);
     out.v6.sin6_addr = to_in6(address);
     out.v6.sin6_scope_id = address.scope;
     out.size = sizeof(sockaddr_in6);
   } else if (family == AF_INET && address.family == Address::Family::ipv4) {
+    out.v4 = {};
     out.v4.sin_family = AF_INET;
     out.v4.sin_port = htons(address.port);
     std::memcpy(&out.v4.sin_addr, address.bytes.data(), 4);

@@ -8,7 +8,8 @@
 
 namespace riffle::net {
 
-/// The kernel's form of an address. `size` is 0 when there is none.
+/// The kernel's form of an address. `size` is 0 when there is none; the bytes are then undefined, as a receive has 56
+/// of these for the kernel to fill.
 struct SocketAddress {
   union {
     sockaddr any;
@@ -16,7 +17,7 @@ struct SocketAddress {
     sockaddr_in6 v6;
   };
   socklen_t size = 0;
-  SocketAddress() noexcept : v6{} {}
+  SocketAddress() noexcept {}
 };
 
 /// The prefix ::ffff:0:0/96 (RFC 4291 section 2.5.5.2).

@@ -27,6 +27,7 @@ void* read_only(const std::byte* data) noexcept { return const_cast<std::byte*>(
 /// Appends one control message to `control`; returns the new size.
 template <class T>
 std::size_t append_control(std::byte* control, std::size_t used, int level, int type, const T& value) noexcept {
+  std::memset(control + used, 0, CMSG_SPACE(sizeof value));  // the padding too: the kernel copies all of it
   auto* header = new (control + used) cmsghdr{};
   header->cmsg_level = level;
   header->cmsg_type = type;

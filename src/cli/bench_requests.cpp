@@ -134,15 +134,13 @@ class OpenLoop final : public Requests {
 /// Sends the requests of thread `thread`, over its own connections in turns.
 Result<void> send_on_time(const std::vector<Session>& sessions, const Schedule& schedule, std::uint64_t thread,
                           std::uint64_t requests, const Bytes& request) {
-  // Handles that are kept until their requests are long answered: dropping one earlier would end its stream.
-  std::vector<Stream> kept(std::min<std::uint64_t>(requests, 16'384));
   for (std::uint64_t i = 0; i < requests; ++i) {
     const auto due = schedule.due(thread, i);
     if (due > Clock::now()) std::this_thread::sleep_until(due);
-    auto stream = sessions[i % sessions.size()].open(bidirectional);
+    const auto stream = sessions[i % sessions.size()].open(bidirectional);
     if (!stream) return std::unexpected(stream.error());
     if (auto written = stream->write(request, fin); !written) return written;
-    kept[i % kept.size()] = std::move(*stream);
+    // The handle may go: the stream is the handler's.
   }
   return {};
 }

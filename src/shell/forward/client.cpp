@@ -220,6 +220,8 @@ Result<Client> Client::start(const Engine& engine, quic::Client connection, Clie
 
   connection.alpn = {std::string(alpn)};
   connection.delivery = passive;
+  // The server opens none.
+  connection.transport.max_streams_bidi = connection.transport.max_streams_uni = 0;
   connection.handler = std::make_shared<forwarding::SessionEvents>(impl->pump->mailbox(), Address{});
   const auto until = std::chrono::steady_clock::now() + impl->options.start_timeout;
   impl->session = engine.connect(std::move(connection));

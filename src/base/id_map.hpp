@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <utility>
 
 namespace riffle::base {
 
@@ -44,6 +45,12 @@ class IdMap {
     }
     slots_[hole].value = nullptr;
     --size_;
+  }
+
+  /// Forgets every entry; keeps the room.
+  void clear() noexcept {
+    for (std::size_t i = 0; i < capacity(); ++i) slots_[i].value = nullptr;
+    size_ = 0;
   }
 
   std::size_t size() const noexcept { return size_; }

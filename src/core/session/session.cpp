@@ -15,7 +15,16 @@ Session::Session(SessionOptions options, meet::Held<meet::SessionMeet> shared, L
 
 Session::~Session() {
   RIFFLE_CHECK(is_over() || state_ == SessionState::init, "a session was destroyed before it had ended");
+  for (const Action& left : actions) {
+    if (const auto* reply = std::get_if<action::Reply>(&left)) answer_now(reply->asking);
+    if (const auto* wake = std::get_if<action::WakeReader>(&left)) {
+      if (meet::Wakeable* waiter = wake->stream->reading.take_waiter()) waiter->wake();
+      wake->stream->release();
+    }
+  }
   end_actions();
+  RIFFLE_CHECK(finished_ == nullptr, "a session was destroyed while its transport held its blocks");
+  for (meet::Asking* list : {asking_connected_, asking_closed_, asking_accept_, questions_}) answer_now(list);
 }
 
 // ---- life --------------------------------------------------------------------------------------------------------
@@ -54,10 +63,15 @@ void Session::fail(Error why, Instant now) {
 }
 
 void Session::close(StreamPort::CloseKind kind, std::uint64_t code, std::string_view reason, Error why) {
+  request_close(kind, code, reason, std::move(why), 1);
+}
+
+/// Acted on at the output that follows `takes` calls of `collect`.
+void Session::request_close(StreamPort::CloseKind kind, std::uint64_t code, std::string_view reason, Error why,
+                            std::uint8_t takes) {
   if (state_ == SessionState::draining || is_over()) return;
   if (!pending_close_) {
-    // A close comes after the writes that the same thread posted before it: it is acted on after the next take.
-    pending_close_ = PendingClose{kind, code, std::string(reason), 1};
+    pending_close_ = PendingClose{kind, code, std::string(reason), takes};
     end_error_ = std::move(why);
   }
   is_dirty_ = true;
@@ -83,19 +97,19 @@ void Session::end(CloseReason reason, Instant now) {
   shared_->set_close_reason(reason_);
   actions.emplace_back(action::Draining{});
   const Error error = closed_error();
-  while (Stream* stream = streams_.any()) {
-    end_stream(*stream);
-    streams_.erase(raw(stream->id));
-  }
+  streams_.for_each([this](Stream& stream) { end_stream(stream); });
+  streams_.clear();
   for (Stream* stream = std::exchange(first_opening_, nullptr); stream != nullptr;) {
     Stream* next = stream->next_opening;
+    shared_->opening_count.fetch_sub(1);
     end_stream(*stream);
     stream = next;
   }
   last_opening_ = nullptr;
   first_accepted_ = last_accepted_ = nullptr;
   accepted_count_ = 0;
-  cached_ = nullptr;
+  cached_ = delivering_ = nullptr;
+  ends_untold_.clear();
   take_askings();
   answer_all(asking_connected_, &error);
   answer_all(asking_accept_, &error);
@@ -108,12 +122,12 @@ void Session::end(CloseReason reason, Instant now) {
 
 void Session::end_stream(Stream& stream) {
   drop_queue(stream);
-  if (stream.in_send_list) stream.in_send_list = false;  // the whole list is dropped below
-  first_send_ = last_send_ = nullptr;
   if (stream.is_parked) unpark(stream);
+  forget_held(stream);
   if (stream.meet) {
     meet::StreamMeet& shared = *stream.meet;
-    stock_.receive_held -= std::min(stock_.receive_held, shared.reading.held_bytes());
+    stats_.writes_blocked += shared.credit.times_blocked();
+    if (stream.is_delivering) shared.reading.release();
     auto open = meet::WriteState::open;
     shared.write_state.compare_exchange_strong(open, meet::WriteState::closed);
     shared.reading.publish_end(meet::ReadEnd::closed, 0);
@@ -129,6 +143,7 @@ void Session::end_stream(Stream& stream) {
     shared.core = nullptr;
     shared.is_finished.store(true);
   }
+  stats_.writes_blocked += stream.writes_blocked;
   stream.is_finished = true;
   stream.next_free = finished_;
   finished_ = &stream;
@@ -180,11 +195,13 @@ void Session::on_session_attention(std::uint32_t bits, Instant now) {
   if ((bits & meet::session_wait) != 0) take_askings();
   if ((bits & meet::session_close) != 0) {
     if (const auto closing = shared_->close_request()) {
-      close(StreamPort::CloseKind::application, raw(closing->code), closing->reason, Error(Code::closed));
+      // A close comes after the writes that the same thread posted before it; they may have been linked behind this
+      // take, so it is acted on after the next one.
+      request_close(StreamPort::CloseKind::application, raw(closing->code), closing->reason, Error(Code::closed), 2);
     }
   }
   if ((bits & meet::session_gone) != 0 && !shared_->has_handler && !shared_->has_handles()) {
-    close(StreamPort::CloseKind::application, 0, "", Error(Code::closed));
+    request_close(StreamPort::CloseKind::application, 0, "", Error(Code::closed), 2);
   }
   is_consistent();
 }
@@ -193,21 +210,13 @@ void Session::on_released(base::SendBlock& block, Instant now) {
   auto& stream = *static_cast<Stream*>(block.stream);
   RIFFLE_CHECK(stream.in_flight > 0, "a block came back twice");
   --stream.in_flight;
-  stream.acknowledged += block.size;
+  stream.acknowledged += block.offered;
   if (stream.meet) stream.meet->counters.acknowledged.store(stream.acknowledged, std::memory_order_relaxed);
   if (stream.is_finished || stream.in_flight != 0) return;
   if (stream.first_block == nullptr && stream.has_unflushed) {
     stream.has_unflushed = false;
     actions.emplace_back(action::Flushed{stream.id});
-    for (meet::Asking** link = &stream.first_asking; *link != nullptr;) {
-      meet::Asking* asking = *link;
-      if (asking->question != meet::Question::stream_flushed) {
-        link = &asking->next;
-        continue;
-      }
-      *link = asking->next;
-      answer(asking);
-    }
+    answer_those(stream.first_asking, meet::Question::stream_flushed);
   }
   touch(stream, now);
   maybe_finish(stream);
@@ -220,41 +229,8 @@ void Session::collect(Instant now) {
   is_dirty_ = false;
   if (is_over()) return;
   check_stalled();
-  if (port_ != nullptr) {
-    if (state_ == SessionState::handshaking && port_->state() == PortState::established) on_established(now);
-    while (const auto id = port_->next_readable()) {
-      Stream* stream = find(*id);
-      if (stream == nullptr) stream = accept(*id, now);
-      if (stream == nullptr) continue;
-      stream->has_input = true;
-      advance_reading(*stream, now);
-    }
-    if (received_input_) {
-      received_input_ = false;
-      probe_parked(now);
-      while (const auto id = port_->next_writable()) {
-        if (Stream* stream = find(*id)) {
-          stream->is_blocked = false;
-          schedule_send(*stream);
-        }
-      }
-      publish_open_credit();
-      if (first_opening_ != nullptr) open_waiting(now);
-    }
-    // Only now: what came before the close has been read out.
-    const PortState port_state = port_->state();
-    if (port_state == PortState::draining || port_state == PortState::closed) {
-      Error why = port_->end_reason();
-      const bool ours = why.code() == Code::closed;
-      const bool peers = why.code() == Code::peer_closed;
-      end({.by = ours ? CloseReason::By::us : peers ? CloseReason::By::peer : CloseReason::By::transport,
-           .is_application = why.is_application(),
-           .code = why.wire(),
-           .reason = why.evidence(),
-           .error = std::move(why)},
-          now);
-    }
-  }
+  if (pending_close_ && pending_close_->takes_left > 0 && --pending_close_->takes_left > 0) is_dirty_ = true;
+  if (port_ != nullptr) collect_from_port(now);
   if (pending_close_ && pending_close_->takes_left == 0 && (port_ == nullptr || state_ == SessionState::init)) {
     end({.by = CloseReason::By::us,
          .is_application = pending_close_->kind == StreamPort::CloseKind::application,
@@ -264,26 +240,76 @@ void Session::collect(Instant now) {
         now);
   }
   hand_out_accepted();
-  if (pending_close_ && pending_close_->takes_left > 0) {
-    --pending_close_->takes_left;
-    is_dirty_ = true;
-  }
   is_consistent();
+}
+
+void Session::collect_from_port(Instant now) {
+  if (state_ == SessionState::handshaking && port_->state() == PortState::established) on_established(now);
+  while (const auto id = port_->next_readable()) {
+    Stream* stream = find(*id);
+    if (stream == nullptr) stream = accept(*id, now);
+    if (stream == nullptr) continue;
+    stream->has_input = true;
+    advance_reading(*stream, now);
+  }
+  take_writable();
+  if (std::exchange(received_input_, false)) probe_parked(now);
+  publish_open_credit();
+  if (first_opening_ != nullptr &&
+      port_->streams_left(Direction::bidirectional) + port_->streams_left(Direction::unidirectional) != 0) {
+    open_waiting(now);
+  }
+  const PortState port_state = port_->state();
+  if (port_state != PortState::draining && port_state != PortState::closed) return;
+  // What came before the close is told before it: deliveries and notices first, the end in the next cycle.
+  if (!actions.empty() && !std::exchange(end_postponed_, true)) {
+    is_dirty_ = true;
+    return;
+  }
+  Error why = port_->end_reason();
+  const bool ours = why.code() == Code::closed;
+  const bool peers = why.code() == Code::peer_closed;
+  end({.by = ours ? CloseReason::By::us : peers ? CloseReason::By::peer : CloseReason::By::transport,
+       .is_application = why.is_application(),
+       .code = why.wire(),
+       .reason = why.evidence(),
+       .error = std::move(why)},
+      now);
+}
+
+/// A transport names streams when the peer gives credit, or when its own queue has drained.
+void Session::take_writable() {
+  while (const auto id = port_->next_writable()) {
+    if (Stream* stream = find(*id)) {
+      stream->is_blocked = false;
+      schedule_send(*stream);
+    }
+  }
 }
 
 void Session::end_actions() {
   actions.clear();
-  while (finished_ != nullptr) {
-    Stream* stream = finished_;
-    if (stream->in_flight != 0) break;  // its blocks come back before the transport goes; see on_released
-    finished_ = stream->next_free;
+  for (const StreamId id : std::exchange(ends_untold_, {})) {
+    if (Stream* stream = find(id)) finish_if_drained(*stream);
+  }
+  free_discarded();
+  for (Stream** link = &finished_; *link != nullptr;) {
+    Stream* stream = *link;
+    if (stream->in_flight != 0) {
+      link = &stream->next_free;  // its blocks come back before the transport goes; see on_released
+      continue;
+    }
+    *link = stream->next_free;
     stock_.streams.give_back(stream);
   }
 }
 
 Batch Session::poll_output(std::span<std::byte> buffer, Instant now) {
   if (port_ == nullptr) return {};
-  if (state_ == SessionState::connected) refill(now);
+  if (state_ == SessionState::connected) {
+    take_writable();
+    refill(now);
+  }
   Batch batch = port_->poll_output(buffer, now);
   if (batch.bytes == 0 && pending_close_ && pending_close_->takes_left == 0) {
     const PendingClose closing = *std::exchange(pending_close_, std::nullopt);
@@ -315,7 +341,46 @@ void Session::answer_all(meet::Asking*& list, const Error* error) {
   }
 }
 
+/// Those of the list that asked this.
+void Session::answer_those(meet::Asking*& list, meet::Question question) {
+  for (meet::Asking** link = &list; *link != nullptr;) {
+    meet::Asking* asking = *link;
+    if (asking->question != question) {
+      link = &asking->next;
+      continue;
+    }
+    *link = asking->next;
+    answer(asking);
+  }
+}
+
+/// Callers that have given up, so that asking again and again with short deadlines fills no list.
+void Session::drop_abandoned(meet::Asking*& list) {
+  for (meet::Asking** link = &list; *link != nullptr;) {
+    meet::Asking* asking = *link;
+    if (!asking->is_abandoned()) {
+      link = &asking->next;
+      continue;
+    }
+    *link = asking->next;
+    answer(asking);
+  }
+}
+
+/// At the session's destruction, when no action will be run any more.
+void Session::answer_now(meet::Asking* list) noexcept {
+  while (list != nullptr) {
+    meet::Asking* asking = std::exchange(list, list->next);
+    if (!asking->error) asking->error = closed_error();
+    asking->answer();
+    asking->release();
+  }
+}
+
 void Session::take_askings() {
+  drop_abandoned(asking_connected_);
+  drop_abandoned(asking_closed_);
+  drop_abandoned(asking_accept_);
   for (meet::Asking* asking = shared_->asking.take(); asking != nullptr;) {
     meet::Asking* next = asking->next;
     switch (asking->question) {

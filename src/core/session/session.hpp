@@ -127,11 +127,18 @@ class Session {
  private:
   // Life (session.cpp).
   void move(LifeEvent event, Instant now);
+  void request_close(StreamPort::CloseKind kind, std::uint64_t code, std::string_view reason, Error why,
+                     std::uint8_t takes);
+  void collect_from_port(Instant now);
+  void take_writable();
   void on_established(Instant now);
   void end(CloseReason reason, Instant now);
   void end_stream(Stream& stream);
   void answer(meet::Asking* asking, std::optional<Error> error = std::nullopt);
   void answer_all(meet::Asking*& list, const Error* error);
+  void answer_those(meet::Asking*& list, meet::Question question);
+  void drop_abandoned(meet::Asking*& list);
+  void answer_now(meet::Asking* list) noexcept;
   void take_askings();
   Error closed_error() const;
 
@@ -146,6 +153,7 @@ class Session {
   void take_openings(Instant now);
   void open_waiting(Instant now);
   void refuse_opening(Stream& stream, Code code);
+  void withdraw_opening(Stream& stream);
   void publish_open_credit() noexcept;
   void hand_out_accepted();
   void maybe_finish(Stream& stream);
@@ -158,6 +166,9 @@ class Session {
   Bytes take_scratch(std::size_t size);
   void on_refill(Stream& stream, Instant now);
   void account(Stream& stream);
+  void forget_held(Stream& stream) noexcept;
+  void settle_passive(Stream& stream, Instant now);
+  void finish_if_drained(Stream& stream);
   std::uint64_t list_room(const Stream& stream) const noexcept;
   void on_read_status(Stream& stream, const ReadInto& got, Instant now);
   void end_reading(Stream& stream, ReceiveState state, AppCode code);
@@ -184,7 +195,14 @@ class Session {
   void schedule_send(Stream& stream);
   void refill(Instant now);
   bool offer_blocks(Stream& stream, Instant now);
+  void settle_taken(Stream& stream, std::int64_t taken, Instant now);
   void give_credit(Stream& stream, std::int64_t size);
+  void withhold_credit();
+  void return_credit(std::int64_t size);
+  void unschedule(Stream& stream) noexcept;
+  void unpause(Stream& stream) noexcept;
+  void discard(base::SendBlock* block) noexcept;
+  void free_discarded() noexcept;
   void on_credit(Stream& stream);
   void drop_queue(Stream& stream);
   void reset_sending(Stream& stream, SendState state, AppCode code);
@@ -201,6 +219,7 @@ class Session {
   Instant handshake_deadline_ = never;
   bool is_dirty_ = false;
   bool received_input_ = false;
+  bool end_postponed_ = false;  // the transport has ended; what came before is being told
 
   // A close that waits until what was written before it has been offered.
   struct PendingClose {
@@ -219,6 +238,9 @@ class Session {
   Stream* first_opening_ = nullptr;
   Stream* last_opening_ = nullptr;
   Stream* finished_ = nullptr;
+  std::vector<StreamId> ends_untold_;         // a handler's passive streams whose end it learns in this cycle
+  base::SendBlock* discarded_ = nullptr;      // never sent: their owners' release callbacks run in end_actions
+  std::int64_t withheld_ = 0;                 // session credit kept back while the engine's send budget is used up
   Stream* first_parked_ = nullptr;  // longest first
   Stream* last_parked_ = nullptr;
   Stream* delivering_ = nullptr;

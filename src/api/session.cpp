@@ -84,7 +84,9 @@ Result<Stream> Session::accept_stream(Timeout timeout) const {
   if (!shared_) return std::unexpected(no_session());
   if (shared_->has_handler) return fail(Code::unsupported, "the session has a handler: it takes streams in on_stream_opened");
   if (is_over(*shared_)) return std::unexpected(api::closed_error(*shared_));
-  return ask_session<Stream>(*shared_, meet::Question::accept_stream, timeout);
+  auto shared = ask_session<Ref<meet::StreamMeet>>(*shared_, meet::Question::accept_stream, timeout);
+  if (!shared) return std::unexpected(shared.error());
+  return Stream(std::move(*shared));
 }
 
 Result<void> Session::close(AppCode code, std::string_view reason) const {

@@ -21,10 +21,20 @@ class ThreadToken {
   const char* anchor_ = nullptr;
 };
 
-/// Traps a call from a thread that does not own the object (ENG-2). Bound at first use, or by `bind`.
+/// Traps a call from a thread that does not own the object (ENG-2). The owner is the thread that made the object, or,
+/// when it was made to be handed on, the first one that uses it.
 class OwnedByThread {
  public:
-  void bind() noexcept { owner_ = ThreadToken::current(); }
+  OwnedByThread() noexcept = default;
+  static OwnedByThread by_first_user() noexcept {
+    OwnedByThread owned;
+    owned.owner_ = ThreadToken{};
+    return owned;
+  }
+  /// The first use of what was made to be handed on.
+  void bind_if_free() noexcept {
+    if (!owner_) owner_ = ThreadToken::current();
+  }
   void check() const noexcept {
     RIFFLE_CHECK(owner_ == ThreadToken::current(), "a protocol object was touched by a thread that does not own it");
   }

@@ -80,6 +80,7 @@ class Configuration final : public core::QuicConfiguration {
 
   Result<std::unique_ptr<core::QuicConnection>> connect(const std::string& server_name, const core::ConnectionId& scid,
                                                         const Address& local, const Address& peer) override {
+    owner_.bind_if_free();
     owner_.check();
     const rqb_connection_id id = to_bridge(scid);
     const rqb_address here = to_bridge(local);
@@ -90,6 +91,7 @@ class Configuration final : public core::QuicConfiguration {
   Result<std::unique_ptr<core::QuicConnection>> accept(const core::ConnectionId& scid,
                                                        const core::ConnectionId* original_dcid, const Address& local,
                                                        const Address& peer) override {
+    owner_.bind_if_free();
     owner_.check();
     const rqb_connection_id id = to_bridge(scid);
     const rqb_connection_id original = original_dcid ? to_bridge(*original_dcid) : rqb_connection_id{};
@@ -104,7 +106,8 @@ class Configuration final : public core::QuicConfiguration {
     return std::make_unique<QuicheConnection>(connection, offered_alpn_);
   }
 
-  base::OwnedByThread owner_;
+  // Made by the thread that listens or connects, used by its loop.
+  base::OwnedByThread owner_ = base::OwnedByThread::by_first_user();
   std::unique_ptr<rqb_config, FreeConfig> config_;
   std::shared_ptr<const std::string> offered_alpn_;
 };

@@ -5,8 +5,8 @@
 
 namespace riffle::quiche {
 
-/// Purpose: quiche behind QuicStack. A configuration, and the connections it makes, belong to the thread that called
-/// `configure`; the stack itself has no state and may be shared.
+/// Purpose: quiche behind QuicStack. A configuration belongs to the first thread that makes connections with it, and they
+/// to the same one; the stack itself has no state and may be shared.
 /// Errors: `configure` says which option, and what BoringSSL or the system said.
 class QuicheStack final : public core::QuicStack {
  public:

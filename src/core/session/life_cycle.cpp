@@ -32,11 +32,14 @@ std::optional<SessionState> next_state(SessionState from, LifeEvent event) noexc
 
 StateTimers timers_of(SessionState state) noexcept {
   switch (state) {
-    case SessionState::handshaking: return {.handshake = true, .keep_alive = false};
-    case SessionState::connected: return {.handshake = false, .keep_alive = true};
+    case SessionState::handshaking:
+      return {.handshake = true, .keep_alive = false};
+    case SessionState::connected:
+      return {.handshake = false, .keep_alive = true};
     case SessionState::init:
     case SessionState::draining:
-    case SessionState::closed: break;
+    case SessionState::closed:
+      break;
   }
   return {};
 }
@@ -48,11 +51,16 @@ inline namespace v1 {
 
 std::string_view to_string(SessionState state) noexcept {
   switch (state) {
-    case SessionState::init: return "init";
-    case SessionState::handshaking: return "handshaking";
-    case SessionState::connected: return "connected";
-    case SessionState::draining: return "draining";
-    case SessionState::closed: return "closed";
+    case SessionState::init:
+      return "init";
+    case SessionState::handshaking:
+      return "handshaking";
+    case SessionState::connected:
+      return "connected";
+    case SessionState::draining:
+      return "draining";
+    case SessionState::closed:
+      return "closed";
   }
   return "unknown";
 }

@@ -19,8 +19,8 @@ enum class LifeEvent : std::uint8_t {
 
 /// The timers that run in a state; entering and leaving arm and disarm them.
 struct StateTimers {
-  bool handshake = false;  ///< the handshake must be done by its deadline
-  bool keep_alive = false; ///< silence is broken before the peer's idle timeout
+  bool handshake = false;   ///< the handshake must be done by its deadline
+  bool keep_alive = false;  ///< silence is broken before the peer's idle timeout
 };
 
 /// The state that follows, or nothing where the event has no meaning in `from`.

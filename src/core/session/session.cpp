@@ -167,10 +167,11 @@ void Session::on_deadline(Instant now) {
   if (is_over()) return;
   if (now >= handshake_deadline_) {
     handshake_deadline_ = never;
-    Error why(Code::handshake_timeout,
-              "no answer within " +
-                  std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(options_.handshake_timeout).count()) +
-                  " ms");
+    Error why(
+        Code::handshake_timeout,
+        "no answer within " +
+            std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(options_.handshake_timeout).count()) +
+            " ms");
     if (port_ == nullptr) {
       fail(std::move(why), now);
     } else {
@@ -269,7 +270,9 @@ void Session::collect_from_port(Instant now) {
   Error why = port_->end_reason();
   const bool ours = why.code() == Code::closed;
   const bool peers = why.code() == Code::peer_closed;
-  end({.by = ours ? CloseReason::By::us : peers ? CloseReason::By::peer : CloseReason::By::transport,
+  end({.by = ours    ? CloseReason::By::us
+             : peers ? CloseReason::By::peer
+                     : CloseReason::By::transport,
        .is_application = why.is_application(),
        .code = why.wire(),
        .reason = why.evidence(),
@@ -289,9 +292,10 @@ void Session::take_writable() {
 
 void Session::end_actions() {
   actions.clear();
-  for (const StreamId id : std::exchange(ends_untold_, {})) {
+  for (const StreamId id : ends_untold_) {
     if (Stream* stream = find(id)) finish_if_drained(*stream);
   }
+  ends_untold_.clear();
   free_discarded();
   for (Stream** link = &finished_; *link != nullptr;) {
     Stream* stream = *link;
@@ -306,7 +310,7 @@ void Session::end_actions() {
 
 Batch Session::poll_output(std::span<std::byte> buffer, Instant now) {
   if (port_ == nullptr) return {};
-  if (state_ == SessionState::connected) {
+  if (state_ == SessionState::connected && port_->state() == PortState::established) {
     take_writable();
     refill(now);
   }
@@ -411,7 +415,9 @@ void Session::take_askings() {
           *last = asking;
         }
         break;
-      default: asking->next = std::exchange(questions_, asking); break;
+      default:
+        asking->next = std::exchange(questions_, asking);
+        break;
     }
     asking = next;
   }

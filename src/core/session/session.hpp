@@ -28,12 +28,12 @@ namespace riffle::core {
 /// What the sessions of one loop share.
 struct LoopStock {
   StreamPool streams;
-  base::ReleasedBlocks released;     ///< blocks that a transport has let go; given to `Session::on_released`
-  base::Slab* scratch = nullptr;     ///< where deliveries are read to; replaced when a handler keeps it (RD-15)
+  base::ReleasedBlocks released;  ///< blocks that a transport has let go; given to `Session::on_released`
+  base::Slab* scratch = nullptr;  ///< where deliveries are read to; replaced when a handler keeps it (RD-15)
   std::uint32_t scratch_used = 0;
-  std::uint64_t receive_held = 0;    ///< bytes in receive lists of all sessions
+  std::uint64_t receive_held = 0;  ///< bytes in receive lists of all sessions
   std::uint64_t receive_budget = ~std::uint64_t{0};
-  std::uint64_t send_held = 0;       ///< bytes accepted and not yet taken by a transport
+  std::uint64_t send_held = 0;  ///< bytes accepted and not yet taken by a transport
   std::uint64_t send_budget = ~std::uint64_t{0};
 
   ~LoopStock() {
@@ -42,7 +42,7 @@ struct LoopStock {
 };
 
 struct SessionOptions {
-  Delivery delivery;               ///< of new streams
+  Delivery delivery;  ///< of new streams
   StreamLimits limits;
   std::uint64_t stream_window = 1024 * 1024;  ///< what a parked stream may hold in the transport
   std::chrono::nanoseconds handshake_timeout{std::chrono::seconds(10)};
@@ -233,15 +233,15 @@ class Session {
 
   base::IdMap<Stream> streams_;
   Stream* cached_ = nullptr;
-  Stream* first_send_ = nullptr;   // streams with blocks to offer, in turn
+  Stream* first_send_ = nullptr;  // streams with blocks to offer, in turn
   Stream* last_send_ = nullptr;
   Stream* first_opening_ = nullptr;
   Stream* last_opening_ = nullptr;
   Stream* finished_ = nullptr;
-  std::vector<StreamId> ends_untold_;         // a handler's passive streams whose end it learns in this cycle
-  base::SendBlock* discarded_ = nullptr;      // never sent: their owners' release callbacks run in end_actions
-  std::int64_t withheld_ = 0;                 // session credit kept back while the engine's send budget is used up
-  Stream* first_parked_ = nullptr;  // longest first
+  std::vector<StreamId> ends_untold_;     // a handler's passive streams whose end it learns in this cycle
+  base::SendBlock* discarded_ = nullptr;  // never sent: their owners' release callbacks run in end_actions
+  std::int64_t withheld_ = 0;             // session credit kept back while the engine's send budget is used up
+  Stream* first_parked_ = nullptr;        // longest first
   Stream* last_parked_ = nullptr;
   Stream* delivering_ = nullptr;
   std::uint64_t parked_count_ = 0;

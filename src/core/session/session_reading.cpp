@@ -42,10 +42,14 @@ void Session::account(Stream& stream) {
   stream.held_counted = held;
 }
 
+/// No more is read through its list: the budget of the engine has its bytes back.
+void Session::forget_held(Stream& stream) noexcept { stock_.receive_held -= std::exchange(stream.held_counted, 0); }
+
 std::uint64_t Session::list_room(const Stream& stream) const noexcept {
   const std::uint64_t room = stream.meet->reading.free_room();
   const std::uint64_t held = stream.meet->reading.held_bytes();
-  const std::uint64_t budget = stock_.receive_budget > stock_.receive_held ? stock_.receive_budget - stock_.receive_held : 0;
+  const std::uint64_t budget =
+      stock_.receive_budget > stock_.receive_held ? stock_.receive_budget - stock_.receive_held : 0;
   const std::uint64_t guaranteed = held < least_list ? least_list - held : 0;
   return std::min(room, std::max(budget, guaranteed));
 }
@@ -85,33 +89,49 @@ void Session::on_read_status(Stream& stream, const ReadInto& got, Instant now) {
     case ReadInto::Status::data:
       if (got.fin) end_reading(stream, ReceiveState::ended, AppCode{0});
       break;
-    case ReadInto::Status::nothing: stream.has_input = false; break;
+    case ReadInto::Status::nothing:
+      stream.has_input = false;
+      break;
     case ReadInto::Status::reset:
       end_reading(stream, ReceiveState::reset, got.code);
       if (shared_->has_handler) actions.emplace_back(action::PeerReset{stream.id, got.code});
       break;
-    case ReadInto::Status::gone: end_reading(stream, ReceiveState::ended, AppCode{0}); break;
+    // Not an end in order: what was cut off must not look complete.
+    case ReadInto::Status::gone:
+      end_reading(stream, ReceiveState::done, AppCode{0});
+      break;
   }
   touch(stream, now);
 }
 
 void Session::end_reading(Stream& stream, ReceiveState state, AppCode code) {
   stream.has_input = false;
-  stream.receive = state;
+  stream.receive = state == ReceiveState::ended ? ReceiveState::ended : ReceiveState::done;
+  stream.read_end = state == ReceiveState::ended   ? meet::ReadEnd::fin
+                    : state == ReceiveState::reset ? meet::ReadEnd::reset
+                                                   : meet::ReadEnd::closed;
+  stream.read_code = raw(code);
   if (stream.is_parked) unpark(stream);
-  if (state != ReceiveState::ended) stream.receive = ReceiveState::done;
+  if (state != ReceiveState::ended) forget_held(stream);
   if (stream.meet) {
     stream.meet->counters.fin_received.store(state == ReceiveState::ended, std::memory_order_relaxed);
-    stream.meet->reading.publish_end(state == ReceiveState::ended   ? meet::ReadEnd::fin
-                                     : state == ReceiveState::reset ? meet::ReadEnd::reset
-                                                                    : meet::ReadEnd::closed,
-                                     raw(code));
-    // The loop learns when all was read, and gives the stream back then (RD-18).
-    if (state == ReceiveState::ended && !stream.is_pushed() && !stream.meet->reading.notify_when_drained()) {
-      stream.receive = ReceiveState::done;
-    }
+    stream.meet->reading.publish_end(stream.read_end, stream.read_code);
     wake_reader(stream);
+    if (state == ReceiveState::ended && !stream.is_pushed() && shared_->has_handler) {
+      ends_untold_.push_back(stream.id);  // its handler may read the end in this cycle
+      is_dirty_ = true;
+    } else {
+      finish_if_drained(stream);
+    }
   }
+  maybe_finish(stream);
+}
+
+/// RD-18: the loop learns when all was read, and gives the stream back then.
+void Session::finish_if_drained(Stream& stream) {
+  if (stream.receive != ReceiveState::ended || stream.is_pushed() || !stream.meet) return;
+  if (stream.meet->reading.notify_when_drained()) return;
+  stream.receive = ReceiveState::done;
   maybe_finish(stream);
 }
 
@@ -170,7 +190,6 @@ std::optional<Delivered> Session::begin_delivery(StreamId id, Instant now) {
     // Counted down before the callback, which may arm it again.
     stream->delivery = passive;
     stream->used_up = true;
-    if (stream->meet) stream->meet->reading.set_active(false);
   }
   return delivered;
 }
@@ -207,6 +226,7 @@ bool Session::next_bytes(Stream& stream, Delivered& out, Instant now) {
     if (!got.fin) return true;
     stream.has_input = false;
     stream.receive = ReceiveState::ended;
+    stream.read_end = meet::ReadEnd::fin;
     if (stream.meet) {
       stream.meet->counters.fin_received.store(true, std::memory_order_relaxed);
       stream.meet->reading.publish_end(meet::ReadEnd::fin, 0);
@@ -223,12 +243,14 @@ void Session::end_delivery(StreamId id, Instant now) {
   delivering_ = nullptr;
   if (stream == nullptr || stream->id != id) return;  // the session ended in its callback
   stream->is_delivering = false;
+  // The role first: until the mode has changed a reader learns `wrong_mode`, never `concurrent_read`.
   const bool word = stream->meet && stream->meet->reading.release();
-  if (std::exchange(stream->used_up, false) && !stream->is_pushed()) {
-    actions.emplace_back(action::DeliveriesUsedUp{id});
-    if (stream->receive == ReceiveState::receiving && stream->has_input) advance_reading(*stream, now);
+  if (std::exchange(stream->used_up, false) && !stream->is_pushed()) actions.emplace_back(action::DeliveriesUsedUp{id});
+  if (!stream->is_pushed()) {
+    settle_passive(*stream, now);
+  } else if (word) {
+    queue_delivery(*stream);
   }
-  if (word) queue_delivery(*stream);
   maybe_finish(*stream);
   is_consistent();
 }
@@ -242,23 +264,33 @@ void Session::apply_delivery(Stream& stream, Delivery delivery, Instant now) {
   if (delivery.mode != Delivery::Mode::passive && !shared_->has_handler) return;
   const bool was_pushed = stream.is_pushed();
   stream.delivery = delivery;
-  if (stream.meet) stream.meet->reading.set_active(stream.is_pushed());
   if (stream.is_pushed()) {
     if (stream.is_parked) unpark(stream);
     if (stream.meet) {
+      stream.meet->reading.set_active(true);
       stream.meet->reading.unpark();
       wake_reader(stream);  // a waiting reader learns that its mode is over
     }
     const bool has_list = stream.meet && !stream.meet->reading.is_empty();
-    if (stream.has_id && (stream.has_input || has_list || stream.receive == ReceiveState::ended)) queue_delivery(stream);
+    if (stream.has_id && (stream.has_input || has_list || stream.receive == ReceiveState::ended))
+      queue_delivery(stream);
     return;
   }
-  if (!was_pushed || stream.is_delivering) return;
-  if (stream.receive == ReceiveState::receiving && stream.has_input) advance_reading(stream, now);
-  if (stream.receive == ReceiveState::ended && stream.meet && !stream.meet->reading.notify_when_drained()) {
-    stream.receive = ReceiveState::done;
-    maybe_finish(stream);
+  // In its own callback the switch is completed when that returns (end_delivery).
+  if (was_pushed && !stream.is_delivering) settle_passive(stream, now);
+}
+
+/// The stream has become passive, and nobody of ours holds its role: what is there waits for its reader.
+void Session::settle_passive(Stream& stream, Instant now) {
+  const bool has_old = stream.meet && !stream.meet->reading.is_empty();
+  if (stream.meet) stream.meet->reading.set_active(false);
+  if (stream.receive == ReceiveState::receiving && stream.has_input) {
+    advance_reading(stream, now);
+  } else if (has_old && shared_->has_handler) {
+    actions.emplace_back(action::Readable{stream.id});
+    is_dirty_ = true;
   }
+  finish_if_drained(stream);
 }
 
 // ---- reading by a handler ----------------------------------------------------------------------------------------
@@ -277,8 +309,12 @@ Result<Read> Session::read(StreamId id, std::size_t max, Instant now) {
     const bool refill_wanted = stream->meet->reading.wants_refill();
     if (stream->meet->reading.release()) queue_delivery(*stream);
     if (refill_wanted) on_refill(*stream, now);
-    if (taken == meet::Taken::reset) return std::unexpected(Error::with_wire(Code::stream_reset, stream->meet->reading.end_code()));
-    if (taken == meet::Taken::closed) return riffle::fail(Code::closed, "its reading side was shut down");
+    if (taken == meet::Taken::reset)
+      return std::unexpected(Error::with_wire(Code::stream_reset, stream->meet->reading.end_code()));
+    if (taken == meet::Taken::closed) {
+      const auto told = static_cast<std::uint16_t>(stream->meet->reading.end_code());
+      return riffle::fail(told != 0 ? Code{told} : Code::closed, "its reading side was shut down");
+    }
     read.status = taken == meet::Taken::data  ? Read::Status::data
                   : taken == meet::Taken::end ? Read::Status::end_of_stream
                                               : Read::Status::would_block;
@@ -289,6 +325,13 @@ Result<Read> Session::read(StreamId id, std::size_t max, Instant now) {
 
 Result<Read> Session::read_now(Stream& stream, std::size_t max, Instant now) {
   Read read;
+  if (stream.read_end == meet::ReadEnd::reset) {
+    return std::unexpected(Error::with_wire(Code::stream_reset, stream.read_code));
+  }
+  if (stream.read_end == meet::ReadEnd::closed) {
+    return riffle::fail(stream.read_code != 0 ? Code{static_cast<std::uint16_t>(stream.read_code)} : Code::closed,
+                        "its reading side was shut down");
+  }
   if (stream.receive != ReceiveState::receiving) {
     read.status = Read::Status::end_of_stream;
     read.fin = true;
@@ -307,7 +350,8 @@ Result<Read> Session::read_now(Stream& stream, std::size_t max, Instant now) {
   }
   if (got.status == ReadInto::Status::nothing && stream.is_parked) unpark(stream);
   on_read_status(stream, got, now);
-  if (got.status == ReadInto::Status::reset) return std::unexpected(Error::with_wire(Code::stream_reset, raw(got.code)));
+  if (got.status == ReadInto::Status::reset)
+    return std::unexpected(Error::with_wire(Code::stream_reset, raw(got.code)));
   if (stream.receive == ReceiveState::ended) {
     stream.receive = ReceiveState::done;  // the handler has just been told
     maybe_finish(stream);
@@ -321,12 +365,7 @@ void Session::on_refill(Stream& stream, Instant now) {
   account(stream);
   if (stream.is_parked) unpark(stream);
   if (stream.receive == ReceiveState::receiving && stream.has_input && !stream.is_pushed()) fill_list(stream, now);
-  if (stream.receive == ReceiveState::ended && !stream.is_pushed()) {
-    if (!stream.meet->reading.notify_when_drained()) {
-      stream.receive = ReceiveState::done;
-      maybe_finish(stream);
-    }
-  }
+  finish_if_drained(stream);
   is_dirty_ = true;
 }
 
@@ -336,8 +375,13 @@ void Session::stop_reading(Stream& stream, AppCode code, Code told) {
   stream.has_input = false;
   if (stream.is_parked) unpark(stream);
   stream.receive = ReceiveState::done;
+  stream.read_end = meet::ReadEnd::closed;
+  stream.read_code = static_cast<std::uint64_t>(told);
+  stream.reading_stopped = code;
+  forget_held(stream);
+  unpause(stream);
   if (stream.meet) {
-    stream.meet->reading.publish_end(meet::ReadEnd::closed, static_cast<std::uint64_t>(told));
+    stream.meet->reading.publish_end(stream.read_end, stream.read_code);
     wake_reader(stream);
   }
   is_dirty_ = true;
@@ -353,7 +397,8 @@ void Session::park(Stream& stream) {
   stream.parked_next = nullptr;
   (last_parked_ != nullptr ? last_parked_->parked_next : first_parked_) = &stream;
   last_parked_ = &stream;
-  ++parked_count_;
+  // One more than was promised: told in the next cycle, if it has not moved by then.
+  if (++parked_count_ > options_.limits.stalled_readers_tolerated) is_dirty_ = true;
 }
 
 void Session::unpark(Stream& stream) {
@@ -377,8 +422,8 @@ void Session::check_stalled() {
   }
   // What a stalled stream may hold in the worst case: its window in the transport and its list.
   const std::uint64_t each = options_.stream_window + options_.limits.receive_list;
-  const std::uint64_t budget = options_.limits.session_receive_budget != 0 ? options_.limits.session_receive_budget
-                                                                           : promised * each;
+  const std::uint64_t budget =
+      options_.limits.session_receive_budget != 0 ? options_.limits.session_receive_budget : promised * each;
   while (parked_count_ * each > budget && first_parked_ != nullptr) {
     ++stats_.streams_stopped_for_budget;
     stop_reading(*first_parked_, AppCode{0}, Code::budget_exhausted);
@@ -390,7 +435,8 @@ void Session::probe_parked(Instant now) {
   for (Stream* stream = first_parked_; stream != nullptr;) {
     Stream* next = stream->parked_next;
     const ReadInto got = port_->read_into(stream->id, {});
-    if (got.status == ReadInto::Status::reset || got.status == ReadInto::Status::gone) on_read_status(*stream, got, now);
+    if (got.status == ReadInto::Status::reset || got.status == ReadInto::Status::gone)
+      on_read_status(*stream, got, now);
     stream = next;
   }
 }

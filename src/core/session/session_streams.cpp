@@ -69,6 +69,9 @@ Stream* Session::accept(StreamId id, Instant now) {
   if (shared_->has_handler) {
     actions.emplace_back(action::StreamOpened{id, stream.direction});
   } else {
+    // Its bytes go to a list at once: a stream that waits for `accept` with a few bytes is no stalled reader.
+    share(id);
+    stream.in_backlog = true;
     (last_accepted_ != nullptr ? last_accepted_->next_opening : first_accepted_) = &stream;
     last_accepted_ = &stream;
     ++accepted_count_;
@@ -87,24 +90,24 @@ void Session::hand_out_accepted() {
     first_accepted_ = std::exchange(stream->next_opening, nullptr);
     if (first_accepted_ == nullptr) last_accepted_ = nullptr;
     --accepted_count_;
-    stream->handle_returned = false;
+    stream->in_backlog = stream->handle_returned = false;
     meet::StreamMeet* shared = share(stream->id);
-    static_cast<meet::AskingFor<riffle::Stream>*>(asking)->value.emplace(Ref<meet::StreamMeet>::share(shared));
+    static_cast<meet::AskingFor<Ref<meet::StreamMeet>>*>(asking)->value.emplace(Ref<meet::StreamMeet>::share(shared));
     answer(asking);
+    maybe_finish(*stream);  // it may have come to its end while it waited
   }
 }
 
 void Session::take_back(meet::Asking& asking) {
-  auto& accept = static_cast<meet::AskingFor<riffle::Stream>&>(asking);
+  auto& accept = static_cast<meet::AskingFor<Ref<meet::StreamMeet>>&>(asking);
   if (asking.question != meet::Question::accept_stream || !accept.value) return;
-  const auto id = accept.value->id();
-  Stream* stream = id ? find(*id) : nullptr;
+  Stream* stream = find(StreamId{(*accept.value)->id.load()});
   if (stream != nullptr && !is_over()) {
     stream->next_opening = first_accepted_;
     first_accepted_ = stream;
     if (last_accepted_ == nullptr) last_accepted_ = stream;
     ++accepted_count_;
-    stream->handle_returned = true;
+    stream->in_backlog = stream->handle_returned = true;
   }
   accept.value.reset();
   is_dirty_ = true;
@@ -123,11 +126,19 @@ meet::StreamMeet* Session::share(StreamId id) {
                                 : stream->send == SendState::reset   ? meet::WriteState::reset
                                 : stream->send == SendState::stopped ? meet::WriteState::stopped
                                                                      : meet::WriteState::ended);
+      shared->write_code.store(raw(stream->stop_code));
     }
-    if (stream->receive == ReceiveState::none || stream->receive == ReceiveState::done) {
-      shared->reading.publish_end(meet::ReadEnd::fin, 0);
-    }
-    shared->reading.set_active(stream->is_pushed());
+    if (stream->receive == ReceiveState::none) shared->reading.publish_end(meet::ReadEnd::fin, 0);
+    if (stream->receive == ReceiveState::done) shared->reading.publish_end(stream->read_end, stream->read_code);
+    auto& counters = shared->counters;
+    counters.sent.store(stream->sent, std::memory_order_relaxed);
+    counters.acknowledged.store(stream->acknowledged, std::memory_order_relaxed);
+    counters.received.store(stream->received, std::memory_order_relaxed);
+    counters.fin_sent.store(stream->send == SendState::ended, std::memory_order_relaxed);
+    counters.fin_received.store(stream->read_end == meet::ReadEnd::fin, std::memory_order_relaxed);
+    // A delivery under way holds the role, and gives both back when its callback returns.
+    if (stream->is_delivering) shared->reading.take_role_or_leave_word();
+    shared->reading.set_active(stream->is_pushed() || stream->is_delivering);
     attach_meet(*stream, std::move(shared));
   }
   return stream->meet.get();
@@ -136,7 +147,8 @@ meet::StreamMeet* Session::share(StreamId id) {
 void Session::attach_meet(Stream& stream, meet::Held<meet::StreamMeet> meet) {
   meet->core = &stream;
   stream.meet = std::move(meet);
-  if (stream.has_input && !stream.is_pushed()) fill_list(stream, stream.last_activity);
+  touch(stream, stream.last_activity);
+  if (stream.has_input && !stream.is_pushed() && !stream.is_delivering) fill_list(stream, stream.last_activity);
 }
 
 // ---- opening -----------------------------------------------------------------------------------------------------
@@ -156,8 +168,10 @@ Result<StreamId> Session::open(Direction direction, Instant now) {
       is_dirty_ = true;
       return opened.id;
     }
-    case Opened::Status::blocked: return riffle::fail(Code::would_block, "the peer's limit of open streams is reached");
-    case Opened::Status::failed: break;
+    case Opened::Status::blocked:
+      return riffle::fail(Code::would_block, "the peer's limit of open streams is reached");
+    case Opened::Status::failed:
+      break;
   }
   return riffle::fail(Code::unsupported, "this transport has no such streams: open a bidirectional one");
 }
@@ -216,29 +230,28 @@ void Session::open_waiting(Instant now) {
     ++stats_.streams_opened;
     stream.meet->id.store(raw(opened.id));
     touch(stream, now);
-    for (meet::Asking** link = &stream.first_asking; *link != nullptr;) {
-      meet::Asking* asking = *link;
-      if (asking->question != meet::Question::stream_open) {
-        link = &asking->next;
-        continue;
-      }
-      *link = asking->next;
-      answer(asking);
-    }
+    answer_those(stream.first_asking, meet::Question::stream_open);
+    // What was shut down before it opened.
+    if (stream.send == SendState::reset) port_->reset(stream.id, stream.stop_code);
+    if (stream.receive == ReceiveState::done) port_->stop(stream.id, stream.reading_stopped);
     schedule_send(stream);
+    maybe_finish(stream);
   }
   publish_open_credit();
 }
 
 void Session::refuse_opening(Stream& stream, Code code) {
   meet::StreamMeet& shared = *stream.meet;
-  auto open = meet::WriteState::open;
-  shared.write_code.store(static_cast<std::uint64_t>(code));
-  shared.write_state.compare_exchange_strong(open, meet::WriteState::refused);
+  if (shared.write_state.load() == meet::WriteState::open) {
+    shared.write_code.store(static_cast<std::uint64_t>(code));
+    auto open = meet::WriteState::open;
+    shared.write_state.compare_exchange_strong(open, meet::WriteState::refused);
+  }
   drop_queue(stream);
   shared.reading.publish_end(meet::ReadEnd::closed, static_cast<std::uint64_t>(code));
   wake_reader(stream);
   const Error error(code, code == Code::would_block ? "the peer's limit of open streams is reached"
+                          : code == Code::closed    ? "it was shut down before it opened"
                                                     : "this transport has no such streams: open a bidirectional one");
   answer_all(stream.first_asking, &error);
   shared.core = nullptr;
@@ -246,6 +259,17 @@ void Session::refuse_opening(Stream& stream, Code code) {
   stream.is_finished = true;
   stream.next_free = std::exchange(finished_, &stream);
   is_dirty_ = true;
+}
+
+/// Both sides were shut down before the stream opened: nothing is left to open it for.
+void Session::withdraw_opening(Stream& stream) {
+  Stream* previous = nullptr;
+  for (Stream* each = first_opening_; each != &stream; each = each->next_opening) previous = each;
+  (previous != nullptr ? previous->next_opening : first_opening_) = stream.next_opening;
+  if (last_opening_ == &stream) last_opening_ = previous;
+  stream.next_opening = nullptr;
+  shared_->opening_count.fetch_sub(1);
+  refuse_opening(stream, Code::closed);
 }
 
 void Session::publish_open_credit() noexcept {
@@ -259,13 +283,18 @@ void Session::publish_open_credit() noexcept {
 // ---- ending ------------------------------------------------------------------------------------------------------
 
 void Session::maybe_finish(Stream& stream) {
-  if (stream.is_finished || !stream.has_id || stream.is_delivering) return;
+  if (stream.is_finished || !stream.has_id || stream.is_delivering || stream.in_backlog) return;
   if (!stream.receive_is_over() || !stream.send_is_over() || stream.in_flight != 0) return;
   stream.is_finished = true;
   if (stream.is_parked) unpark(stream);
+  unpause(stream);
+  forget_held(stream);
+  unschedule(stream);
   if (stream.first_paused != nullptr) resume_paused(stream);
+  stats_.writes_blocked += stream.writes_blocked;
   actions.emplace_back(action::StreamFinished{stream.id});
   if (stream.meet) {
+    stats_.writes_blocked += stream.meet->credit.times_blocked();
     const Error error(Code::closed, "the stream has ended");
     answer_all(stream.first_asking, &error);
     stream.meet->is_finished.store(true);
@@ -297,7 +326,6 @@ SessionStats Session::stats() const noexcept {
   SessionStats stats = stats_;
   stats.streams_parked = parked_count_;
   streams_.for_each([&stats](Stream& stream) {
-    stats.send_buffered += stream.queued;
     stats.writes_blocked += stream.writes_blocked;
     if (stream.meet) {
       stats.receive_buffered += stream.meet->reading.held_bytes();
@@ -309,13 +337,15 @@ SessionStats Session::stats() const noexcept {
 
 bool Session::is_drained() const noexcept {
   bool drained = true;
-  streams_.for_each([&drained](Stream& stream) { drained = drained && stream.in_flight == 0 && stream.first_block == nullptr; });
+  streams_.for_each(
+      [&drained](Stream& stream) { drained = drained && stream.in_flight == 0 && stream.first_block == nullptr; });
   return drained && state_ != SessionState::handshaking;
 }
 
 void Session::list_streams(bool readable, std::vector<StreamId>& out) const {
   streams_.for_each([&](Stream& stream) {
-    const bool has_data = stream.has_input || (stream.meet && !stream.meet->reading.is_empty());
+    const bool has_data =
+        stream.has_input || stream.receive == ReceiveState::ended || (stream.meet && !stream.meet->reading.is_empty());
     const std::int64_t left = stream.meet ? stream.meet->credit.left() : stream.credit;
     if (readable ? has_data : stream.can_send() && left > 0) out.push_back(stream.id);
   });

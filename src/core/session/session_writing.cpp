@@ -11,16 +11,22 @@ namespace {
 /// Writes below this are gathered into one block of `gather_block` (design/streams.md, "Writing").
 constexpr std::size_t gather_below = 2048;
 constexpr std::size_t gather_block = 4096;
+/// What a session may have under way however full the engine's send budget is, or it could not go on.
+constexpr std::int64_t least_credit = 64 * 1024;
 
 }  // namespace
 
 void Session::write(StreamId id, base::SendBlock* block, Instant now) {
+  if (is_over()) {  // `closed` is the last that a handler hears
+    discard(block);
+    return;
+  }
   Stream* stream = find(id);
   if (stream == nullptr || !stream->can_send()) {
     actions.emplace_back(stream != nullptr && stream->send == SendState::stopped
                              ? action::WriteFailed{id, Code::stream_stopped, raw(stream->stop_code)}
                              : action::WriteFailed{id, stream == nullptr ? Code::closed : Code::stream_finished, 0});
-    base::SendBlock::destroy(block);
+    discard(block);
     is_dirty_ = true;
     return;
   }
@@ -32,8 +38,9 @@ void Session::write(StreamId id, base::SendBlock* block, Instant now) {
   }
   shared_->credit.overdraw(size);
   enqueue(*stream, block, now);
-  const std::int64_t left = std::min(stream->meet ? stream->meet->credit.left() : stream->credit, shared_->credit.left());
-  if (shared_->credit.left() <= 0) shared_->credit.want();
+  const std::int64_t session_left = shared_->credit.left();
+  const std::int64_t left = std::min(stream->meet ? stream->meet->credit.left() : stream->credit, session_left);
+  if (session_left <= 0) shared_->credit.want();
   if (left <= 0) {
     if (!stream->wants_writable) ++stream->writes_blocked;
     stream->wants_writable = true;
@@ -49,7 +56,9 @@ void Session::write(StreamId id, base::SendBlock* block, Instant now) {
 std::int64_t Session::writable_bytes(StreamId id) noexcept {
   Stream* stream = find(id);
   if (stream == nullptr || !stream->can_send()) return 0;
-  const std::int64_t left = std::min(stream->meet ? stream->meet->credit.left() : stream->credit, shared_->credit.left());
+  const std::int64_t session_left = shared_->credit.left();
+  const std::int64_t left = std::min(stream->meet ? stream->meet->credit.left() : stream->credit, session_left);
+  if (session_left <= 0) shared_->credit.want();
   if (left <= 0) {
     stream->wants_writable = true;
     stream->met_limit = true;
@@ -81,6 +90,7 @@ void Session::enqueue(Stream& stream, base::SendBlock* block, Instant now) {
     (last != nullptr ? last->next : stream.first_block) = block;
     stream.last_block = block;
   }
+  withhold_credit();
   touch(stream, now);
   schedule_send(stream);
 }
@@ -99,12 +109,12 @@ void Session::take_writes(Stream& stream, Instant now) {
 }
 
 void Session::refuse_write(Stream& stream, base::SendBlock* block) {
-  shared_->credit.give_back(block->size);
+  return_credit(block->size);
   if (stream.meet) stream.meet->credit.give_back(block->size);
   actions.emplace_back(stream.send == SendState::stopped
                            ? action::WriteFailed{stream.id, Code::stream_stopped, raw(stream.stop_code)}
                            : action::WriteFailed{stream.id, Code::stream_finished, 0});
-  base::SendBlock::destroy(block);
+  discard(block);
   is_dirty_ = true;
 }
 
@@ -112,17 +122,22 @@ void Session::schedule_send(Stream& stream) {
   if (stream.in_send_list || stream.is_blocked || !stream.has_id || stream.first_block == nullptr) return;
   stream.in_send_list = true;
   stream.next_send = nullptr;
+  stream.previous_send = last_send_;
   (last_send_ != nullptr ? last_send_->next_send : first_send_) = &stream;
   last_send_ = &stream;
   is_dirty_ = true;
 }
 
+void Session::unschedule(Stream& stream) noexcept {
+  if (!std::exchange(stream.in_send_list, false)) return;
+  (stream.previous_send != nullptr ? stream.previous_send->next_send : first_send_) = stream.next_send;
+  (stream.next_send != nullptr ? stream.next_send->previous_send : last_send_) = stream.previous_send;
+}
+
 void Session::refill(Instant now) {
   while (first_send_ != nullptr) {
     Stream& stream = *first_send_;
-    first_send_ = stream.next_send;
-    if (first_send_ == nullptr) last_send_ = nullptr;
-    stream.in_send_list = false;
+    unschedule(stream);
     if (!offer_blocks(stream, now)) stream.is_blocked = true;
   }
 }
@@ -146,35 +161,42 @@ bool Session::offer_blocks(Stream& stream, Instant now) {
         }
         block.release();
         break;
-      case Offered::Status::blocked: is_open = false; break;
+      case Offered::Status::blocked:
+        is_open = false;
+        break;
       case Offered::Status::stopped:
+        settle_taken(stream, std::exchange(taken, 0), now);
         reset_sending(stream, SendState::stopped, offered.code);
         if (shared_->has_handler) actions.emplace_back(action::PeerStopped{stream.id, offered.code});
         is_dirty_ = true;
         break;
       case Offered::Status::gone:
+        settle_taken(stream, std::exchange(taken, 0), now);
         reset_sending(stream, SendState::reset, AppCode{0});
         actions.emplace_back(action::WriteFailed{stream.id, Code::closed, 0});
         is_dirty_ = true;
         break;
     }
   }
-  if (taken != 0) {
-    stream.sent += static_cast<std::uint64_t>(taken);
-    stream.queued -= static_cast<std::uint64_t>(taken);
-    stock_.send_held -= static_cast<std::uint64_t>(taken);
-    stats_.send_buffered -= static_cast<std::uint64_t>(taken);
-    stats_.bytes_sent += static_cast<std::uint64_t>(taken);
-    if (stream.meet) stream.meet->counters.sent.store(stream.sent, std::memory_order_relaxed);
-    touch(stream, now);
-    give_credit(stream, taken);
-  }
+  settle_taken(stream, taken, now);
   maybe_finish(stream);
   return is_open;
 }
 
+/// What the transport took: off the books, and its credit back to the writers.
+void Session::settle_taken(Stream& stream, std::int64_t taken, Instant now) {
+  if (taken == 0) return;
+  stream.sent += static_cast<std::uint64_t>(taken);
+  stream.queued -= static_cast<std::uint64_t>(taken);
+  stock_.send_held -= static_cast<std::uint64_t>(taken);
+  stats_.send_buffered -= static_cast<std::uint64_t>(taken);
+  stats_.bytes_sent += static_cast<std::uint64_t>(taken);
+  if (stream.meet) stream.meet->counters.sent.store(stream.sent, std::memory_order_relaxed);
+  touch(stream, now);
+  give_credit(stream, taken);
+}
+
 void Session::give_credit(Stream& stream, std::int64_t size) {
-  shared_->credit.give_back(size);
   if (stream.meet) {
     stream.meet->credit.give_back(size);
   } else {
@@ -192,27 +214,51 @@ void Session::give_credit(Stream& stream, std::int64_t size) {
     stream.credit_limit = raised;
   }
   if (stream.first_block == nullptr) stream.clear_met_limit();
+  return_credit(size);
   on_credit(stream);
-  if (shared_->credit.take_want()) streams_.for_each([this](Stream& each) { on_credit(each); });
+}
+
+/// ENG-10: once the engine's send budget is used up, a session that queues more loses what it has not used of its own
+/// credit, until there is room again.
+void Session::withhold_credit() {
+  if (stock_.send_held <= stock_.send_budget) return;
+  const std::int64_t spare = shared_->credit.left();
+  if (spare <= 0) return;
+  shared_->credit.overdraw(spare);
+  withheld_ += spare;
+}
+
+/// The session's credit, second to a stream's own. Writers that wait for it are told of it.
+void Session::return_credit(std::int64_t size) {
+  withheld_ += size;
+  std::int64_t given = withheld_;
+  bool is_budgeted = false;
+  if (stock_.send_held > stock_.send_budget) {
+    // With nothing queued no event would bring the rest back: so much every session may always have under way.
+    const std::int64_t missing = least_credit - shared_->credit.left();
+    given = stats_.send_buffered != 0 ? 0 : std::clamp<std::int64_t>(missing, 0, withheld_);
+    is_budgeted = true;
+  }
+  if (given == 0) return;
+  withheld_ -= given;
+  shared_->credit.give_back(given);
+  if (state_ == SessionState::draining || is_over()) return;
+  if (!shared_->credit.take_want() && !is_budgeted) return;
+  streams_.for_each([this](Stream& each) { on_credit(each); });
+  for (Stream* each = first_opening_; each != nullptr; each = each->next_opening) on_credit(*each);
 }
 
 void Session::on_credit(Stream& stream) {
   const std::int64_t left = stream.meet ? stream.meet->credit.left() : stream.credit;
-  if (left < stream.credit_limit / 2 || shared_->credit.left() <= 0) return;
-  const bool is_wanted = stream.meet && stream.meet->credit.take_want();
-  if (is_wanted) {
-    for (meet::Asking** link = &stream.first_asking; *link != nullptr;) {
-      meet::Asking* asking = *link;
-      if (asking->question != meet::Question::stream_writable) {
-        link = &asking->next;
-        continue;
-      }
-      *link = asking->next;
-      answer(asking);
-    }
+  if (left < stream.credit_limit / 2) return;
+  if (shared_->credit.left() <= 0) {
+    shared_->credit.want();
+    return;
   }
-  if (std::exchange(stream.wants_writable, false) || is_wanted) {
-    if (shared_->has_handler) actions.emplace_back(action::Writable{stream.id});
+  const bool is_wanted = stream.meet && stream.meet->credit.take_want();
+  answer_those(stream.first_asking, meet::Question::stream_writable);
+  if ((std::exchange(stream.wants_writable, false) || is_wanted) && stream.can_send()) {
+    if (shared_->has_handler && stream.has_id) actions.emplace_back(action::Writable{stream.id});
     is_dirty_ = true;
   }
   if (stream.first_paused != nullptr) resume_paused(stream);
@@ -227,7 +273,35 @@ void Session::resume_paused(Stream& stream) {
   }
 }
 
+/// Its reading side is over, or the stream is: nobody may resume it later.
+void Session::unpause(Stream& stream) noexcept {
+  if (stream.paused_by == nullptr) return;
+  Stream** link = &stream.paused_by->first_paused;
+  while (*link != &stream) link = &(*link)->next_paused;
+  *link = std::exchange(stream.next_paused, nullptr);
+  stream.paused_by = nullptr;
+}
+
+/// A block that the transport never saw. The release callback of lent bytes is user code: it runs in end_actions.
+void Session::discard(base::SendBlock* block) noexcept {
+  if (block->owner == nullptr) {
+    base::SendBlock::destroy(block);
+  } else {
+    block->next = std::exchange(discarded_, block);
+    is_dirty_ = true;
+  }
+}
+
+void Session::free_discarded() noexcept {
+  for (base::SendBlock* block = std::exchange(discarded_, nullptr); block != nullptr;) {
+    base::SendBlock* next = block->next;
+    base::SendBlock::destroy(block);
+    block = next;
+  }
+}
+
 void Session::drop_queue(Stream& stream) {
+  unschedule(stream);
   base::SendBlock* block = std::exchange(stream.first_block, nullptr);
   stream.last_block = nullptr;
   while (block != nullptr) {
@@ -235,32 +309,34 @@ void Session::drop_queue(Stream& stream) {
     if (block->offered != 0) {
       block->release();  // the transport holds a part; the rest goes with it
     } else {
-      base::SendBlock::destroy(block);
+      discard(block);
     }
     block = next;
   }
   stock_.send_held -= stream.queued;
   stats_.send_buffered -= stream.queued;
-  shared_->credit.give_back(static_cast<std::int64_t>(stream.queued));
-  stream.queued = 0;
+  auto freed = static_cast<std::int64_t>(std::exchange(stream.queued, 0));
   if (stream.meet) {
     for (base::SendBlock* late = stream.meet->mailbox.take(); late != nullptr;) {
       base::SendBlock* next = late->next;
-      shared_->credit.give_back(late->size);
-      base::SendBlock::destroy(late);
+      freed += late->size;
+      discard(late);
       late = next;
     }
   }
+  if (freed != 0) return_credit(freed);
 }
 
 void Session::reset_sending(Stream& stream, SendState state, AppCode code) {
   stream.send = state;
   stream.stop_code = code;
+  stream.has_unflushed = false;
   drop_queue(stream);
   if (stream.meet) {
     stream.meet->write_code.store(raw(code));
     stream.meet->write_state.store(state == SendState::stopped ? meet::WriteState::stopped : meet::WriteState::reset);
-    const Error error = Error::with_wire(state == SendState::stopped ? Code::stream_stopped : Code::stream_finished, raw(code));
+    const Error error =
+        Error::with_wire(state == SendState::stopped ? Code::stream_stopped : Code::stream_finished, raw(code));
     answer_all(stream.first_asking, &error);
   }
   if (stream.first_paused != nullptr) resume_paused(stream);
@@ -280,6 +356,7 @@ void Session::shutdown_stream(Stream& stream, Side side, AppCode code, Instant n
   if (side != Side::writing) stop_reading(stream, code, Code::closed);
   touch(stream, now);
   maybe_finish(stream);
+  if (!stream.has_id && stream.receive_is_over() && stream.send_is_over()) withdraw_opening(stream);
   is_dirty_ = true;
 }
 

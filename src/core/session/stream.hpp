@@ -17,21 +17,21 @@ namespace riffle::core {
 class Session;
 
 enum class ReceiveState : std::uint8_t {
-  none,       ///< we only send
+  none,  ///< we only send
   receiving,
-  ended,      ///< the fin has come; bytes may still wait for the reader
-  reset,      ///< the peer's RESET has come
-  stopped,    ///< we asked the peer to stop
-  done,       ///< the application knows the end
+  ended,    ///< the fin has come; bytes may still wait for the reader
+  reset,    ///< the peer's RESET has come
+  stopped,  ///< we asked the peer to stop
+  done,     ///< the application knows the end
 };
 
 enum class SendState : std::uint8_t {
-  none,       ///< we only receive
+  none,  ///< we only receive
   open,
-  ending,     ///< a fin is queued
-  ended,      ///< the transport has the fin
-  reset,      ///< by us
-  stopped,    ///< by the peer's STOP_SENDING
+  ending,   ///< a fin is queued
+  ended,    ///< the transport has the fin
+  reset,    ///< by us
+  stopped,  ///< by the peer's STOP_SENDING
 };
 
 /// Purpose: the loop's record of a stream, pooled. Everything that other threads touch is in `meet`, which exists only
@@ -46,6 +46,9 @@ struct Stream {
 
   // Receiving.
   ReceiveState receive = ReceiveState::none;
+  meet::ReadEnd read_end = meet::ReadEnd::open;  ///< what a reader is told behind the last byte, with `read_code`
+  std::uint64_t read_code = 0;
+  AppCode reading_stopped{};  ///< what the peer is told when the stream opens, if reading was shut down before
   Delivery delivery;
   bool has_input = false;       ///< the transport may have something: an edge that we keep until it says `nothing`
   bool is_parked = false;       ///< the reader has stopped; its bytes wait in the transport
@@ -65,16 +68,17 @@ struct Stream {
   SendState send = SendState::none;
   base::SendBlock* first_block = nullptr;
   base::SendBlock* last_block = nullptr;
-  std::uint64_t queued = 0;       ///< bytes accepted and not yet taken by the transport
-  std::int64_t credit = 0;        ///< while there is no meet
+  std::uint64_t queued = 0;  ///< bytes accepted and not yet taken by the transport
+  std::int64_t credit = 0;   ///< while there is no meet
   std::int64_t credit_limit = 0;
-  std::uint32_t in_flight = 0;    ///< blocks that the transport still holds
+  std::uint32_t in_flight = 0;  ///< blocks that the transport still holds
   bool in_send_list = false;
-  bool is_blocked = false;        ///< the transport takes no more now; `next_writable` will name it
-  bool wants_writable = false;    ///< the handler has met the end of its credit
-  bool met_limit = false;         ///< a writer has used up the credit since the queue was last empty
-  bool has_unflushed = false;     ///< something was written since `flushed` was last told
+  bool is_blocked = false;      ///< the transport takes no more now; `next_writable` will name it
+  bool wants_writable = false;  ///< the handler has met the end of its credit
+  bool met_limit = false;       ///< a writer has used up the credit since the queue was last empty
+  bool has_unflushed = false;   ///< something was written since `flushed` was last told
   Stream* next_send = nullptr;
+  Stream* previous_send = nullptr;
   std::uint64_t sent = 0;
   std::uint64_t acknowledged = 0;
   std::uint64_t writes_blocked = 0;
@@ -85,9 +89,10 @@ struct Stream {
   Instant first_activity{};
   Instant last_activity{};
   bool is_finished = false;
-  bool handle_returned = false;     ///< an accept was given up: the handle's end means nothing
-  Stream* next_opening = nullptr;   ///< waiting for stream credit
-  Stream* next_free = nullptr;      ///< finished list, then the pool's
+  bool in_backlog = false;         ///< opened by the peer, not yet taken by the application
+  bool handle_returned = false;    ///< an accept was given up: the handle's end means nothing
+  Stream* next_opening = nullptr;  ///< waiting for stream credit
+  Stream* next_free = nullptr;     ///< finished list, then the pool's
 
   bool receive_is_over() const noexcept { return receive == ReceiveState::none || receive == ReceiveState::done; }
   bool send_is_over() const noexcept {

@@ -19,7 +19,7 @@ namespace riffle::core {
 enum class Capability : std::uint32_t {
   unidirectional = 1u << 0,
   half_close = 1u << 1,
-  reset_codes = 1u << 2,   ///< RESET and STOP carry an application code
+  reset_codes = 1u << 2,  ///< RESET and STOP carry an application code
   priority = 1u << 3,
   acknowledged = 1u << 4,  ///< `flushed` means acknowledged by the peer, not merely written
   datagrams = 1u << 5,     ///< the carrier keeps message borders (QUIC), or is a byte stream (smux)
@@ -56,10 +56,10 @@ struct Opened {
 
 struct Offered {
   enum class Status : std::uint8_t {
-    taken,     ///< `size` bytes (and the fin, when all were taken) belong to the transport now
-    blocked,   ///< nothing, or only `size`, was taken; `next_writable` will name the stream
-    stopped,   ///< the peer sent STOP_SENDING with `code`; the stream's sending side is over
-    gone,      ///< the stream or the connection no longer exists
+    taken,    ///< `size` bytes (and the fin, when all were taken) belong to the transport now
+    blocked,  ///< nothing, or only `size`, was taken; `next_writable` will name the stream
+    stopped,  ///< the peer sent STOP_SENDING with `code`; the stream's sending side is over
+    gone,     ///< the stream or the connection no longer exists
   } status = Status::gone;
   std::size_t size = 0;
   AppCode code{};

@@ -18,9 +18,19 @@ namespace riffle::meet {
 
 /// What a caller waits for, or asks.
 enum class Question : std::uint8_t {
-  connected, session_closed, accept_stream, session_info, session_stats, readable_streams, writable_streams,
-  stream_open, stream_writable, stream_flushed,
-  accept_session, listener_stats, listening,
+  connected,
+  session_closed,
+  accept_stream,
+  session_info,
+  session_stats,
+  readable_streams,
+  writable_streams,
+  stream_open,
+  stream_writable,
+  stream_flushed,
+  accept_session,
+  listener_stats,
+  listening,
 };
 
 /// Purpose: one waiting caller. Two references: the caller's and the loop's.

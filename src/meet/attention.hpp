@@ -48,7 +48,11 @@ class BasicAttentionList {
 
   /// The loop: everything linked so far, oldest first. Read `next` before `take_bits`: from then on the node may be
   /// linked again.
-  Node* take() noexcept { return in_order(first_.load() == nullptr ? nullptr : first_.exchange(nullptr)); }
+  Node* take() noexcept {
+    // Only the loop closes, so a list that is open here stays open until the exchange.
+    Node* first = first_.load();
+    return first == nullptr || first == &closed_ ? nullptr : in_order(first_.exchange(nullptr));
+  }
   static std::uint32_t take_bits(Node& node) noexcept { return node.pend.exchange(0); }
 
   /// The loop, at its end: what is linked so far; nothing is linked from now on.

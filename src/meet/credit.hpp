@@ -16,8 +16,12 @@ class BasicCredit {
 
   /// Takes `size` whole while there is credit. False: none was there, nothing was taken, and it was counted.
   bool take(std::int64_t size) noexcept {
-    if (credit_.fetch_sub(size) > 0) return true;
-    credit_.fetch_add(size);
+    // No subtracting first and giving back on failure: the dip would hide credit that the loop returns meanwhile, and
+    // `take_want` would tell nobody.
+    std::int64_t seen = credit_.load();
+    while (seen > 0) {
+      if (credit_.compare_exchange_weak(seen, seen - size)) return true;
+    }
     blocked_.fetch_add(1, std::memory_order_relaxed);
     return false;
   }

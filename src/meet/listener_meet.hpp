@@ -12,7 +12,7 @@
 namespace riffle::meet {
 
 enum ListenerBit : std::uint32_t {
-  listener_wait = 1u << 0,   ///< `asking` has nodes
+  listener_wait = 1u << 0,  ///< `asking` has nodes
   listener_close = 1u << 1,
 };
 

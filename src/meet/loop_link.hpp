@@ -34,7 +34,9 @@ class LoopLink final : public Shared {
     if (attended == AttentionList::Attended::already || attended == AttentionList::Attended::closed) attendee.release();
     return !list.is_closed();
   }
-  bool is_loop_thread() const noexcept { return thread_.load(std::memory_order_relaxed) == base::ThreadToken::current().anchor(); }
+  bool is_loop_thread() const noexcept {
+    return thread_.load(std::memory_order_relaxed) == base::ThreadToken::current().anchor();
+  }
   void bind_thread() noexcept { thread_.store(base::ThreadToken::current().anchor(), std::memory_order_relaxed); }
 
   AttentionList list;

@@ -94,7 +94,10 @@ class BasicReadPath {
 
   /// RD-5: no room. True: parked, `wants_refill` will say when to go on. False: there is room again, go on now.
   bool park() noexcept {
-    const std::uint64_t threshold = produced_bytes() - capacity_ / 2;
+    // The engine's budget may stop a list that is far from full: then half of what it holds must be read first.
+    const std::uint64_t held = held_bytes();
+    const std::uint64_t half = capacity_ / 2;
+    const std::uint64_t threshold = produced_bytes() - (held > half ? half : held / 2);
     notify_at_.store(threshold);
     if (consumed_.load() < threshold) return true;
     notify_at_.store(not_parked);
@@ -224,10 +227,14 @@ class BasicReadPath {
     const std::uint64_t there = (produced >> 2) - consumed_.load(std::memory_order_relaxed);
     if (there == 0) {
       switch (static_cast<ReadEnd>(produced & 3u)) {
-        case ReadEnd::open: return {0, Taken::nothing};
-        case ReadEnd::fin: return {0, Taken::end};
-        case ReadEnd::reset: return {0, Taken::reset};
-        case ReadEnd::closed: return {0, Taken::closed};
+        case ReadEnd::open:
+          return {0, Taken::nothing};
+        case ReadEnd::fin:
+          return {0, Taken::end};
+        case ReadEnd::reset:
+          return {0, Taken::reset};
+        case ReadEnd::closed:
+          return {0, Taken::closed};
       }
     }
     if (head_ == nullptr) head_ = first_;

@@ -19,16 +19,16 @@ namespace riffle::meet {
 
 /// What a stream's loop is told. None of it can meet a full queue.
 enum StreamBit : std::uint32_t {
-  stream_write = 1u << 0,      ///< the mailbox has blocks
-  stream_refill = 1u << 1,     ///< the reader has made room
-  stream_deliver = 1u << 2,    ///< the reader has given the role back
-  stream_mode = 1u << 3,       ///< `wanted_delivery` has changed
-  stream_stop = 1u << 4,       ///< shut down reading with `stop_code`
-  stream_reset = 1u << 5,      ///< shut down writing with `reset_code`
-  stream_wait = 1u << 6,       ///< `asking` has nodes
-  stream_want = 1u << 7,       ///< a writer wants to know of credit
-  stream_gone = 1u << 8,       ///< the last handle has gone
-  stream_priority = 1u << 9,   ///< `priority` has changed
+  stream_write = 1u << 0,     ///< the mailbox has blocks
+  stream_refill = 1u << 1,    ///< the reader has made room
+  stream_deliver = 1u << 2,   ///< the reader has given the role back
+  stream_mode = 1u << 3,      ///< `wanted_delivery` has changed
+  stream_stop = 1u << 4,      ///< shut down reading with `stop_code`
+  stream_reset = 1u << 5,     ///< shut down writing with `reset_code`
+  stream_wait = 1u << 6,      ///< `asking` has nodes
+  stream_want = 1u << 7,      ///< a writer wants to know of credit
+  stream_gone = 1u << 8,      ///< the last handle has gone
+  stream_priority = 1u << 9,  ///< `priority` has changed
 };
 
 /// How our sending side stands, for writers on any thread.
@@ -65,12 +65,12 @@ class StreamMeet final : public Attendee {
   const Held<SessionMeet> session;
   const Direction direction;
   const bool is_local;
-  StreamMeet* next_opening = nullptr;           ///< in the session's mailbox of opens
-  bool fail_at_once = false;                    ///< without stream credit the open fails; set before it is posted
-  std::atomic<std::uint64_t> id{no_id};         ///< set once by the loop
-  void* core = nullptr;                         ///< the loop's Stream; loop only; null before and after
+  StreamMeet* next_opening = nullptr;    ///< in the session's mailbox of opens
+  bool fail_at_once = false;             ///< without stream credit the open fails; set before it is posted
+  std::atomic<std::uint64_t> id{no_id};  ///< set once by the loop
+  void* core = nullptr;                  ///< the loop's Stream; loop only; null before and after
 
-  bool wake_queued = false;                     ///< loop only: an action wakes its reader already
+  bool wake_queued = false;  ///< loop only: an action wakes its reader already
 
   ReadPath reading;
   Credit credit;
@@ -84,7 +84,7 @@ class StreamMeet final : public Attendee {
   std::atomic<std::uint64_t> wanted_delivery{0};  ///< packed by `pack`
   std::atomic<std::uint64_t> stop_code{0};
   std::atomic<std::uint64_t> reset_code{0};
-  std::atomic<std::uint32_t> priority{0};         ///< urgency << 1 | incremental
+  std::atomic<std::uint32_t> priority{0};  ///< urgency << 1 | incremental
 
   // Counters, relaxed, written by the loop only.
   struct Counters {

@@ -377,6 +377,7 @@ void Session::answer_now(meet::Asking* list) noexcept {
     meet::Asking* asking = std::exchange(list, list->next);
     if (!asking->error) asking->error = closed_error();
     asking->answer();
+    shared_->asking_count.fetch_sub(1, std::memory_order_relaxed);
     asking->release();
   }
 }

@@ -242,7 +242,6 @@ void add_client(CLI::App& bench, Chosen& chosen) {
 
 void add_bench(CLI::App& app, Chosen& chosen) {
   CLI::App* command = app.add_subcommand("bench", "Measure a link, or this machine, by the QUIC perf protocol");
-  command->require_subcommand(1);
   add_server(*command, chosen);
   add_client(*command, chosen);
 }

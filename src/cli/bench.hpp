@@ -64,6 +64,8 @@ class Completion {
 
 /// The options of every connection of the run; the handler is the mode's.
 quic::Client connection_options(const ClientOptions& options, std::shared_ptr<Handler> handler);
+/// Connects with a handler. What could not even begin has failed the run.
+Session connect(const Engine& engine, const ClientOptions& options, std::shared_ptr<Handler> handler, Completion& done);
 /// Counters of the sockets that carry these sessions, each once. For sessions that are still open.
 UdpStats udp_of(const std::vector<Session>& sessions);
 inline double seconds_between(Clock::time_point from, Clock::time_point to) {

@@ -19,7 +19,7 @@ using namespace std::chrono_literals;
 /// A transfer that has not ended by then has failed.
 constexpr auto longest_run = 1h;
 
-/// What all connections of a run share; touched by the loop only, until the run is complete.
+/// What all connections of a run share, and keep alive; touched by the loop only, until the run is complete.
 struct Shared {
   const ClientOptions& options;
   Completion& done;
@@ -32,8 +32,8 @@ struct Shared {
 /// Purpose: moves the bytes of one connection's streams.
 class Bulk final : public Handler {
  public:
-  Bulk(Shared& shared, std::uint64_t first_stream, std::uint64_t streams)
-      : shared_(shared), first_stream_(first_stream), streams_(streams) {}
+  Bulk(std::shared_ptr<Shared> shared, std::uint64_t first_stream, std::uint64_t streams)
+      : kept_(std::move(shared)), shared_(*kept_), first_stream_(first_stream), streams_(streams) {}
 
   void on_connected(Context& context) override {
     if (shared_.begin == Clock::time_point{}) shared_.begin = Clock::now();
@@ -68,6 +68,7 @@ class Bulk final : public Handler {
   void on_closed(Context&, const CloseReason& reason) override { shared_.done.fail(reason.error); }
 
  private:
+  std::shared_ptr<Shared> kept_;
   Shared& shared_;
   std::uint64_t first_stream_, streams_;
   std::unordered_map<std::uint64_t, std::uint64_t> left_;  // to upload, by stream
@@ -114,22 +115,19 @@ Result<std::vector<Session>> connect_all(const Engine& engine, const ClientOptio
 }  // namespace
 
 Result<Report> run_bulk(const Engine& engine, const ClientOptions& options, Completion& done) {
-  auto shared = std::make_unique<Shared>(options, done, options.mode == "upload", options.streams);
+  const auto shared = std::make_shared<Shared>(options, done, options.mode == "upload", options.streams);
   std::vector<Session> sessions;
   std::uint64_t first = 0;
   for (std::uint64_t i = 0; i < options.connections; ++i) {
     const std::uint64_t streams = share(options.streams, options.connections, i);
     if (streams == 0) break;
-    sessions.push_back(engine.connect(connection_options(options, std::make_shared<Bulk>(*shared, first, streams))));
+    sessions.push_back(connect(engine, options, std::make_shared<Bulk>(shared, first, streams), done));
     first += streams;
   }
   const auto ended = done.wait(longest_run);
   Report report{.bytes = shared->bytes, .seconds = seconds_between(shared->begin, shared->end)};
   if (ended) report.udp = udp_of(sessions);
-  for (const Session& session : sessions) {
-    (void)session.close();
-    (void)session.wait_closed();  // the handler's last callback: `shared` goes after it
-  }
+  for (const Session& session : sessions) (void)session.close();
   if (!ended) return std::unexpected(ended.error());
   return report;
 }

@@ -15,7 +15,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-/// What all connections of an hps run share; touched by the loop only, until the run is complete.
+/// What all connections of an hps run share, and keep alive; touched by the loop only, until the run is complete.
 struct Handshakes {
   const Engine& engine;
   const ClientOptions& options;
@@ -30,11 +30,12 @@ struct Handshakes {
 /// Purpose: one connection of an hps run; its end begins the next.
 class OneHandshake final : public Handler {
  public:
-  explicit OneHandshake(Handshakes& shared) : shared_(shared), begin_(Clock::now()) {}
+  explicit OneHandshake(std::shared_ptr<Handshakes> shared)
+      : kept_(std::move(shared)), shared_(*kept_), begin_(Clock::now()) {}
 
-  static void begin(Handshakes& shared) {
+  static void begin(const std::shared_ptr<Handshakes>& shared) {
     // The session lives in its engine until it is closed; a handler needs no handle.
-    (void)shared.engine.connect(connection_options(shared.options, std::make_shared<OneHandshake>(shared)));
+    (void)connect(shared->engine, shared->options, std::make_shared<OneHandshake>(shared), shared->done);
   }
   void on_connected(Context& context) override {
     const auto stream = context.open();
@@ -51,11 +52,12 @@ class OneHandshake final : public Handler {
   }
   void on_closed(Context&, const CloseReason& reason) override {
     if (!is_answered_) shared_.done.fail(reason.error);
-    if (is_answered_ && shared_.end < shared_.stop) return begin(shared_);
+    if (is_answered_ && shared_.end < shared_.stop) return begin(kept_);
     if (--shared_.outstanding == 0) shared_.done.finish();
   }
 
  private:
+  std::shared_ptr<Handshakes> kept_;
   Handshakes& shared_;
   Clock::time_point begin_;
   bool is_answered_ = false;
@@ -79,19 +81,14 @@ void wait_for_end_of_input(Completion& done) {
 }  // namespace
 
 Result<Report> run_handshakes(const Engine& engine, const ClientOptions& options, Completion& done) {
-  auto shared = std::make_unique<Handshakes>(engine, options, done, make_request(1, 0));
+  const auto shared = std::make_shared<Handshakes>(engine, options, done, make_request(1, 0));
   const auto begin = Clock::now();
   shared->stop = begin + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(options.seconds));
   shared->outstanding = options.concurrency;
-  for (std::uint64_t i = 0; i < options.concurrency; ++i) OneHandshake::begin(*shared);
+  for (std::uint64_t i = 0; i < options.concurrency; ++i) OneHandshake::begin(shared);
   const auto ended = done.wait(
       std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::duration<double>(options.seconds)) + 20s);
-  // Handlers may still be there after a failure; the loop's end is theirs.
-  if (!ended) {
-    engine.stop(0ns);
-    engine.join();
-    return std::unexpected(ended.error());
-  }
+  if (!ended) return std::unexpected(ended.error());
   return Report{.bytes = shared->finished,
                 .operations = shared->finished,
                 .seconds = seconds_between(begin, shared->end),

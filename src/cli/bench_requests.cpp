@@ -19,7 +19,19 @@ constexpr auto grace = 10s;
 /// Client-initiated bidirectional streams are numbered 0, 4, 8, … (RFC 9000 section 2.1): how many were before.
 std::uint64_t order_of(StreamId stream) { return raw(stream) >> 2; }
 
-/// What all connections of a run share; touched by the loop only, until the run is complete.
+/// Requests at fixed instants: the i-th of thread t of T is due at begin + (i * T + t) / rate.
+struct Schedule {
+  Clock::time_point begin;
+  double rate = 1;
+  std::uint64_t threads = 1;
+
+  Clock::time_point due(std::uint64_t thread, std::uint64_t index) const {
+    const double seconds = static_cast<double>(index * threads + thread) / rate;
+    return begin + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
+  }
+};
+
+/// What all connections of a run share, and keep alive; touched by the loop only, until the run is complete.
 struct Shared {
   const ClientOptions& options;
   Completion& done;
@@ -29,6 +41,7 @@ struct Shared {
   std::uint64_t answered = 0;
   std::uint64_t bytes = 0;  // of answers
   Histogram latency;
+  Schedule schedule{};
 
   void on_answer(Clock::time_point asked, Clock::time_point now) {
     latency.add(now - asked);
@@ -48,12 +61,15 @@ Report report_of(Shared& shared) {
 /// What ends a run for all handlers alike.
 class Requests : public Handler {
  public:
-  explicit Requests(Shared& shared) : shared_(shared) {}
+  explicit Requests(std::shared_ptr<Shared> shared) : kept_(std::move(shared)), shared_(*kept_) {}
   void on_stream_reset(Context&, StreamId, AppCode code) override {
     shared_.done.fail(Error::with_wire(Code::stream_reset, raw(code)));
   }
   void on_write_failed(Context&, StreamId, const Error& error) override { shared_.done.fail(error); }
   void on_closed(Context&, const CloseReason& reason) override { shared_.done.fail(reason.error); }
+
+ private:
+  std::shared_ptr<Shared> kept_;
 
  protected:
   Shared& shared_;
@@ -62,8 +78,10 @@ class Requests : public Handler {
 /// Purpose: keeps so many requests under way on one connection; each answer asks the next.
 class ClosedLoop final : public Requests {
  public:
-  ClosedLoop(Shared& shared, std::uint64_t at_once)
-      : Requests(shared), at_once_(at_once), asked_(std::bit_ceil(std::max<std::uint64_t>(1024, 16 * at_once))) {}
+  ClosedLoop(std::shared_ptr<Shared> shared, std::uint64_t at_once)
+      : Requests(std::move(shared)),
+        at_once_(at_once),
+        asked_(std::bit_ceil(std::max<std::uint64_t>(1024, 16 * at_once))) {}
 
   void on_connected(Context& context) override {
     if (shared_.begin == Clock::time_point{}) {
@@ -100,34 +118,21 @@ class ClosedLoop final : public Requests {
   std::vector<Clock::time_point> asked_;
 };
 
-/// Requests at fixed instants: the i-th of thread t of T is due at begin + (i * T + t) / rate.
-struct Schedule {
-  Clock::time_point begin;
-  double rate = 1;
-  std::uint64_t threads = 1;
-
-  Clock::time_point due(std::uint64_t thread, std::uint64_t index) const {
-    const double seconds = static_cast<double>(index * threads + thread) / rate;
-    return begin + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
-  }
-};
-
 /// Purpose: takes the answers of one connection whose requests a thread sends in order, so a stream's order tells when
 /// its request was due.
 class OpenLoop final : public Requests {
  public:
-  OpenLoop(Shared& shared, const Schedule& schedule, std::uint64_t thread, std::uint64_t place, std::uint64_t places)
-      : Requests(shared), schedule_(schedule), thread_(thread), place_(place), places_(places) {}
+  OpenLoop(std::shared_ptr<Shared> shared, std::uint64_t thread, std::uint64_t place, std::uint64_t places)
+      : Requests(std::move(shared)), thread_(thread), place_(place), places_(places) {}
 
   void on_stream_data(Context&, StreamId stream, Bytes data, bool fin) override {
     shared_.bytes += data.size();
     if (!fin) return;
-    shared_.on_answer(schedule_.due(thread_, order_of(stream) * places_ + place_), Clock::now());
+    shared_.on_answer(shared_.schedule.due(thread_, order_of(stream) * places_ + place_), Clock::now());
     if (shared_.outstanding == 0) shared_.done.finish();
   }
 
  private:
-  const Schedule& schedule_;
   std::uint64_t thread_, place_, places_;
 };
 
@@ -145,30 +150,23 @@ Result<void> send_on_time(const std::vector<Session>& sessions, const Schedule& 
   return {};
 }
 
-Result<void> close_all(const std::vector<Session>& sessions) {
-  for (const Session& session : sessions) {
-    (void)session.close();
-    (void)session.wait_closed();  // the handler's last callback: what it shares goes after it
-  }
-  return {};
-}
-
 }  // namespace
 
 Result<Report> run_requests(const Engine& engine, const ClientOptions& options, Completion& done) {
-  auto shared = std::make_unique<Shared>(options, done, make_request(options.response_bytes, options.request_bytes));
+  const auto shared =
+      std::make_shared<Shared>(options, done, make_request(options.response_bytes, options.request_bytes));
   std::vector<Session> sessions;
   for (std::uint64_t i = 0; i < options.connections; ++i) {
     const std::uint64_t at_once = share(options.concurrency, options.connections, i);
     if (at_once == 0) break;
-    sessions.push_back(engine.connect(connection_options(options, std::make_shared<ClosedLoop>(*shared, at_once))));
+    sessions.push_back(connect(engine, options, std::make_shared<ClosedLoop>(shared, at_once), done));
   }
   auto ended =
       done.wait(std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::duration<double>(options.seconds)) +
                 grace + 10s);
   UdpStats udp;
   if (ended) udp = udp_of(sessions);
-  (void)close_all(sessions);
+  for (const Session& session : sessions) (void)session.close();
   if (!ended) return std::unexpected(ended.error());
   Report report = report_of(*shared);
   report.udp = udp;
@@ -180,15 +178,17 @@ Result<Report> run_requests_at_rate(const Engine& engine, const ClientOptions& o
   const std::uint64_t connections = std::max(options.connections, threads);
   const auto requests = static_cast<std::uint64_t>(options.rate * options.seconds);
   if (requests == 0) return fail(Code::invalid_argument, "--rate and --secs give no request at all");
-  auto shared = std::make_unique<Shared>(options, done, make_request(options.response_bytes, options.request_bytes));
-  Schedule schedule{.rate = options.rate, .threads = threads};
+  const auto shared =
+      std::make_shared<Shared>(options, done, make_request(options.response_bytes, options.request_bytes));
+  Schedule& schedule = shared->schedule;
+  schedule = {.rate = options.rate, .threads = threads};
 
   std::vector<std::vector<Session>> sessions(threads);
   for (std::uint64_t i = 0; i < connections; ++i) {
     const std::uint64_t thread = i % threads, place = i / threads;
     const std::uint64_t places = share(connections, threads, thread);
-    auto handler = std::make_shared<OpenLoop>(*shared, schedule, thread, place, places);
-    sessions[thread].push_back(engine.connect(connection_options(options, std::move(handler))));
+    auto handler = std::make_shared<OpenLoop>(shared, thread, place, places);
+    sessions[thread].push_back(connect(engine, options, std::move(handler), done));
   }
   std::vector<Session> all;
   for (const auto& of_thread : sessions) all.insert(all.end(), of_thread.begin(), of_thread.end());
@@ -217,7 +217,7 @@ Result<Report> run_requests_at_rate(const Engine& engine, const ClientOptions& o
   }
   UdpStats udp;
   if (ended) udp = udp_of(all);
-  (void)close_all(all);
+  for (const Session& session : all) (void)session.close();
   if (!ended) return std::unexpected(ended.error());
   Report report = report_of(*shared);
   report.udp = udp;

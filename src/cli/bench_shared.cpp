@@ -39,6 +39,16 @@ quic::Client connection_options(const ClientOptions& options, std::shared_ptr<Ha
   return client;
 }
 
+Session connect(const Engine& engine, const ClientOptions& options, std::shared_ptr<Handler> handler,
+                Completion& done) {
+  Session session = engine.connect(connection_options(options, std::move(handler)));
+  if (session.state() == SessionState::closed) {
+    const auto reason = session.close_reason();
+    done.fail(reason ? reason->error : Error(Code::closed));
+  }
+  return session;
+}
+
 UdpStats udp_of(const std::vector<Session>& sessions) {
   UdpStats sum;
   std::set<Address> sockets;

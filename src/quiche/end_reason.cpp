@@ -120,7 +120,7 @@ Error local_fault(const EndFacts& facts) {
 Error peer_close(const EndFacts& facts) {
   const std::uint64_t code = facts.peer.code;
   const std::string& reason = facts.peer.reason;
-  if (facts.peer.is_application) return Error::with_wire(Code::peer_closed, code, reason);
+  if (facts.peer.is_application) return Error::with_wire(Code::peer_closed, code, reason).as_application();
   if (is_alert(code)) {
     const std::uint64_t alert = code - alert_base;
     if (alert == no_application_protocol) {

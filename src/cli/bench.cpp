@@ -18,10 +18,13 @@ using namespace std::chrono_literals;
 /// Of each peer at once; more requests than that wait for a stream.
 constexpr std::uint64_t streams_at_once = 65'536;
 
-std::string counters_json(const Usage& used, const UdpStats& udp) {
+std::string counters_json(const Usage& used, const std::optional<UdpStats>& udp) {
+  const auto number = [&udp](std::uint64_t count) { return udp ? std::to_string(count) : "null"; };
+  const UdpStats counted = udp.value_or(UdpStats{});
   return fmt::format(
       R"("datagrams_sent":{},"datagrams_received":{},"udp_send_calls":{},"udp_receive_calls":{},"max_rss_kb":{})",
-      udp.sent.datagrams, udp.received.datagrams, udp.sent.calls, udp.received.calls, used.max_rss_kb);
+      number(counted.sent.datagrams), number(counted.received.datagrams), number(counted.sent.calls),
+      number(counted.received.calls), used.max_rss_kb);
 }
 
 bool is_bulk(const ClientOptions& options) { return options.mode == "download" || options.mode == "upload"; }
@@ -66,8 +69,10 @@ void print_table(const ClientOptions& options, const Report& report, const Usage
   const auto one_way = [](const UdpStats::OneWay& way) {
     return fmt::format("{} datagrams in {} calls, {:.1f} a call", way.datagrams, way.calls, way.datagrams_per_call());
   };
-  row("sent", one_way(report.udp.sent));
-  row("received", one_way(report.udp.received));
+  if (report.udp) {
+    row("sent", one_way(report.udp->sent));
+    row("received", one_way(report.udp->received));
+  }
   row("memory", fmt::format("{} KiB at most", used.max_rss_kb));
 }
 
@@ -107,7 +112,8 @@ int run_server(const ServerOptions& options, Signals& signals) {
   engine->join();
   if (options.json) {
     const Usage used = usage();
-    fmt::print("{{\"cpu_seconds\":{:.6f},{}}}\n", used.cpu_seconds, counters_json(used, udp.value_or(UdpStats{})));
+    fmt::print("{{\"cpu_seconds\":{:.6f},{}}}\n", used.cpu_seconds,
+               counters_json(used, udp ? std::optional(*udp) : std::nullopt));
   }
   return 0;
 }

@@ -44,7 +44,7 @@ struct Report {
   std::uint64_t operations = 0;  ///< requests, handshakes, connections; 0 in the bulk modes
   double seconds = 0;
   Histogram latency;
-  UdpStats udp;
+  std::optional<UdpStats> udp;  ///< none where the sessions are gone with their sockets
 };
 
 /// Purpose: where the main thread waits for what happens on the loop. Threads: any.

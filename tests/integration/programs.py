@@ -54,9 +54,18 @@ class Program:
             if match := re.search(pattern, line):
                 return match
 
+    def wait_until_signals_are_waited_for(self):
+        """A signal that comes before the program has blocked it would end it by default."""
+        while self.process.poll() is None:
+            status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
+            if int(re.search(r"SigBlk:\s*(\w+)", status)[1], 16) & 1 << (signal.SIGTERM - 1):
+                return
+            os.sched_yield()
+
     def end(self, how=None):
         """Its exit code, after the signal `how` if there is one."""
         if how is not None:
+            self.wait_until_signals_are_waited_for()
             self.process.send_signal(how)
         try:
             code = self.process.wait(PATIENCE)

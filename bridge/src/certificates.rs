@@ -49,7 +49,9 @@ pub fn read_file(option: &str, path: &str) -> Outcome<Vec<u8>> {
 /// `stack_from_pem` answers junk with an empty list: that is a failure here.
 pub fn parse_chain(option: &str, source: &str, pem: &[u8]) -> Outcome<Vec<X509>> {
     let chain = X509::stack_from_pem(pem).map_err(|stack| {
-        Failure::certificate(format!("{option}: {source} is not a PEM certificate: {stack}"))
+        Failure::certificate(format!(
+            "{option}: {source} is not a PEM certificate: {stack}"
+        ))
     })?;
     if chain.is_empty() {
         return Err(Failure::certificate(format!(
@@ -60,11 +62,7 @@ pub fn parse_chain(option: &str, source: &str, pem: &[u8]) -> Outcome<Vec<X509>>
 }
 
 impl Identity {
-    pub fn parse(
-        option: &str,
-        chain: (&str, &[u8]),
-        key: (&str, &[u8]),
-    ) -> Outcome<Self> {
+    pub fn parse(option: &str, chain: (&str, &[u8]), key: (&str, &[u8])) -> Outcome<Self> {
         let chain = parse_chain(option, chain.0, chain.1)?;
         let source = key.0;
         let key = PKey::private_key_from_pem_callback(key.1, |_| Ok(0)).map_err(|stack| {
@@ -73,7 +71,9 @@ impl Identity {
             ))
         })?;
         let public = chain[0].public_key().map_err(|stack| {
-            Failure::certificate(format!("{option}: the certificate's key is unusable: {stack}"))
+            Failure::certificate(format!(
+                "{option}: the certificate's key is unusable: {stack}"
+            ))
         })?;
         if !public.public_eq(&key) {
             return Err(Failure::certificate(format!(
@@ -93,7 +93,9 @@ impl Identity {
             context.set_private_key(&self.key)
         };
         install().map_err(|stack| {
-            Failure::certificate(format!("certificate: it cannot be used for TLS 1.3: {stack}"))
+            Failure::certificate(format!(
+                "certificate: it cannot be used for TLS 1.3: {stack}"
+            ))
         })
     }
 
@@ -225,14 +227,14 @@ fn build_self_signed(
         };
     }
     let alternatives = alternatives.build(&builder.x509v3_context(None, None))?;
-    builder.append_extension(&*alternatives)?;
+    builder.append_extension(&alternatives)?;
     builder.append_extension(&*BasicConstraints::new().critical().ca().build()?)?;
     let usage = KeyUsage::new()
         .critical()
         .digital_signature()
         .key_cert_sign()
         .build()?;
-    builder.append_extension(&*usage)?;
+    builder.append_extension(&usage)?;
     builder.sign(key, MessageDigest::sha256())?;
     Ok(builder.build())
 }
@@ -240,7 +242,9 @@ fn build_self_signed(
 /// A key and a certificate for `names`, signed by itself: (chain, key), both PEM.
 pub fn self_signed(names: &[&str], days: u32, kind: KeyKind) -> Outcome<(Vec<u8>, Vec<u8>)> {
     if names.is_empty() || names.iter().any(|name| name.is_empty()) {
-        return Err(Failure::option("names: at least one name, none of them empty"));
+        return Err(Failure::option(
+            "names: at least one name, none of them empty",
+        ));
     }
     // 100 years; `days_from_now` counts seconds in an int of 64 bits from a product of 32 bits: 49710 days would overflow.
     if days == 0 || days > 36_500 {

@@ -77,7 +77,11 @@ fn pem(option: &str, file: rqb_bytes, memory: rqb_bytes) -> Outcome<Option<(Stri
 
 fn read_identities(options: &rqb_options) -> Outcome<Vec<Named>> {
     let mut identities = Vec::new();
-    for one in list("certificate", options.certificates, options.certificate_count)? {
+    for one in list(
+        "certificate",
+        options.certificates,
+        options.certificate_count,
+    )? {
         let name = text("certificate name", one.name)?.unwrap_or_default();
         let option = if name.is_empty() {
             "certificate".to_owned()
@@ -162,9 +166,19 @@ const VARINT_MAX: u64 = (1 << 62) - 1;
 
 fn check_numbers(options: &rqb_options) -> Outcome<()> {
     // RFC 9000 section 18.2 for the ranges; section 14 for the 1200 bytes.
-    check_range("max_receive_payload", options.max_receive_payload, 1200, 65527)?;
+    check_range(
+        "max_receive_payload",
+        options.max_receive_payload,
+        1200,
+        65527,
+    )?;
     check_range("max_send_payload", options.max_send_payload, 1200, 65527)?;
-    check_range("ack_delay_exponent", options.ack_delay_exponent.into(), 0, 20)?;
+    check_range(
+        "ack_delay_exponent",
+        options.ack_delay_exponent.into(),
+        0,
+        20,
+    )?;
     check_range("max_ack_delay", options.max_ack_delay_ms, 0, (1 << 14) - 1)?;
     let ids = options.active_connection_id_limit;
     check_range("active_connection_id_limit", ids, 2, 64)?;

@@ -315,9 +315,7 @@ pub unsafe extern "C" fn rqb_close(
             .ok_or_else(|| Failure::argument("reason: a null pointer with a length"))?;
         // RFC 9000 section 16: a code is a variable-length integer.
         if code >= 1 << 62 {
-            return Err(Failure::argument(format!(
-                "code: {code} is above 2^62 - 1"
-            )));
+            return Err(Failure::argument(format!("code: {code} is above 2^62 - 1")));
         }
         match connection.quiche.close(is_application != 0, code, reason) {
             Ok(()) => Ok(RQB_OK),

@@ -42,7 +42,8 @@ pub fn saw_alpn(extension: &[u8]) {
     SEEN.with(|seen| {
         let mut seen = seen.borrow_mut();
         seen.alpn.clear();
-        seen.alpn.extend_from_slice(extension.get(2..).unwrap_or(&[]));
+        seen.alpn
+            .extend_from_slice(extension.get(2..).unwrap_or(&[]));
     });
 }
 

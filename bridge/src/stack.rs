@@ -31,10 +31,15 @@ pub unsafe extern "C" fn rqb_init(retain: rqb_retain, release: rqb_release) -> i
             Hooks { retain, release }
         });
         if is_first {
-            std::panic::set_hook(Box::new(|info| remember_panic(info.to_string())));
+            std::panic::set_hook(Box::new(|info| {
+                // A failing test has to say why.
+                #[cfg(test)]
+                eprintln!("{info}");
+                remember_panic(info.to_string());
+            }));
         }
-        let is_same = hooks.retain as usize == retain as usize
-            && hooks.release as usize == release as usize;
+        let is_same =
+            hooks.retain as usize == retain as usize && hooks.release as usize == release as usize;
         if !is_same {
             return Err(Failure::argument(
                 "rqb_init has been called with other functions",

@@ -260,9 +260,7 @@ impl rqb_connection {
 fn check_code(code: u64) -> Outcome<()> {
     // RFC 9000 section 16: a code is a variable-length integer.
     if code >= 1 << 62 {
-        return Err(Failure::argument(format!(
-            "code: {code} is above 2^62 - 1"
-        )));
+        return Err(Failure::argument(format!("code: {code} is above 2^62 - 1")));
     }
     Ok(())
 }
@@ -416,9 +414,8 @@ pub unsafe extern "C" fn rqb_stream_priority(
 ) -> i32 {
     with(connection, c"rqb_stream_priority", |connection| {
         // quiche would create a stream that does not exist.
-        match connection.quiche.stream_capacity(id) {
-            Err(Error::InvalidStreamState(_)) => return Ok(RQB_DONE),
-            Ok(_) | Err(_) => {}
+        if let Err(Error::InvalidStreamState(_)) = connection.quiche.stream_capacity(id) {
+            return Ok(RQB_DONE);
         }
         connection
             .quiche

@@ -95,8 +95,7 @@ fn add_file(store: &mut X509StoreBuilder, option: &str, path: &str) -> Outcome<(
 
 /// Every certificate of a directory's files; what is no certificate is passed over.
 fn add_directory(store: &mut X509StoreBuilder, option: &str, path: &str) -> Outcome<usize> {
-    let entries =
-        std::fs::read_dir(path).map_err(|error| Failure::file(option, path, &error))?;
+    let entries = std::fs::read_dir(path).map_err(|error| Failure::file(option, path, &error))?;
     let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
     paths.sort();
     let mut added = 0;

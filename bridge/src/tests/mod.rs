@@ -1,3 +1,12 @@
 //! Tests of the border and of the facts about quiche that the engine relies on.
 
+mod batches;
+mod certificates;
+mod configuration;
+mod connection;
+mod facts;
+mod observing;
 pub mod provoked;
+mod rig;
+mod stack;
+mod streams;

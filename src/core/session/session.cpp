@@ -16,13 +16,17 @@ Session::Session(SessionOptions options, meet::Held<meet::SessionMeet> shared, L
 Session::~Session() {
   RIFFLE_CHECK(is_over() || state_ == SessionState::init, "a session was destroyed before it had ended");
   for (const Action& left : actions) {
-    if (const auto* reply = std::get_if<action::Reply>(&left)) answer_now(reply->asking);
+    if (const auto* reply = std::get_if<action::Reply>(&left)) {
+      reply->asking->next = nullptr;
+      answer_now(reply->asking);
+    }
     if (const auto* wake = std::get_if<action::WakeReader>(&left)) {
       if (meet::Wakeable* waiter = wake->stream->reading.take_waiter()) waiter->wake();
       wake->stream->release();
     }
   }
   end_actions();
+  if (probe_ != nullptr) base::SendBlock::destroy(probe_);
   RIFFLE_CHECK(finished_ == nullptr, "a session was destroyed while its transport held its blocks");
   for (meet::Asking* list : {asking_connected_, asking_closed_, asking_accept_, questions_}) answer_now(list);
 }
@@ -283,9 +287,13 @@ void Session::collect_from_port(Instant now) {
 /// A transport names streams when the peer gives credit, or when its own queue has drained.
 void Session::take_writable() {
   while (const auto id = port_->next_writable()) {
-    if (Stream* stream = find(*id)) {
-      stream->is_blocked = false;
+    Stream* stream = find(*id);
+    if (stream == nullptr) continue;
+    stream->is_blocked = false;
+    if (stream->first_block != nullptr) {
       schedule_send(*stream);
+    } else if (stream->can_send()) {
+      probe_stopped(*stream);
     }
   }
 }

@@ -195,6 +195,8 @@ class Session {
   void schedule_send(Stream& stream);
   void refill(Instant now);
   bool offer_blocks(Stream& stream, Instant now);
+  void probe_stopped(Stream& stream);
+  void on_stopped(Stream& stream, AppCode code);
   void settle_taken(Stream& stream, std::int64_t taken, Instant now);
   void give_credit(Stream& stream, std::int64_t size);
   void withhold_credit();
@@ -239,6 +241,7 @@ class Session {
   Stream* last_opening_ = nullptr;
   Stream* finished_ = nullptr;
   std::vector<StreamId> ends_untold_;     // a handler's passive streams whose end it learns in this cycle
+  base::SendBlock* probe_ = nullptr;          // nothing, offered to learn of a STOP_SENDING
   base::SendBlock* discarded_ = nullptr;  // never sent: their owners' release callbacks run in end_actions
   std::int64_t withheld_ = 0;             // session credit kept back while the engine's send budget is used up
   Stream* first_parked_ = nullptr;        // longest first

@@ -166,9 +166,7 @@ bool Session::offer_blocks(Stream& stream, Instant now) {
         break;
       case Offered::Status::stopped:
         settle_taken(stream, std::exchange(taken, 0), now);
-        reset_sending(stream, SendState::stopped, offered.code);
-        if (shared_->has_handler) actions.emplace_back(action::PeerStopped{stream.id, offered.code});
-        is_dirty_ = true;
+        on_stopped(stream, offered.code);
         break;
       case Offered::Status::gone:
         settle_taken(stream, std::exchange(taken, 0), now);
@@ -181,6 +179,22 @@ bool Session::offer_blocks(Stream& stream, Instant now) {
   settle_taken(stream, taken, now);
   maybe_finish(stream);
   return is_open;
+}
+
+void Session::on_stopped(Stream& stream, AppCode code) {
+  reset_sending(stream, SendState::stopped, code);
+  if (shared_->has_handler) actions.emplace_back(action::PeerStopped{stream.id, code});
+  is_dirty_ = true;
+}
+
+/// A stream that has nothing to send is named writable when the peer stopped it: offering nothing tells.
+void Session::probe_stopped(Stream& stream) {
+  if (!has(port_->capabilities(), Capability::reset_codes)) return;
+  if (probe_ == nullptr) probe_ = base::SendBlock::make_copy({}, false);
+  const Offered offered = port_->offer(stream.id, *probe_);
+  if (offered.status != Offered::Status::stopped) return;
+  on_stopped(stream, offered.code);
+  maybe_finish(stream);
 }
 
 /// What the transport took: off the books, and its credit back to the writers.

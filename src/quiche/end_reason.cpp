@@ -129,9 +129,11 @@ Error peer_close(const EndFacts& facts) {
     const Code kind = is_about_certificates(alert) ? Code::certificate_refused : Code::tls_failed;
     return Error::with_wire(kind, code, with_reason(describe_alert(code), reason));
   }
-  // RFC 9000 section 10.2.3: an application's close before the handshake is over arrives as APPLICATION_ERROR.
+  // RFC 9000 section 10.2.3: "a CONNECTION_CLOSE of type 0x1d MUST be replaced by a CONNECTION_CLOSE of type 0x1c when
+  // sending the frame in Initial or Handshake packets … using a code of APPLICATION_ERROR". So that code means that the
+  // peer's application gave up before the peer had finished the handshake, whatever our own state.
   const bool is_refusal =
-      code == connection_refused || (!facts.was_established && (code == no_error || code == application_error));
+      code == connection_refused || code == application_error || (!facts.was_established && code == no_error);
   return Error::with_wire(is_refusal ? Code::refused : Code::peer_closed, code, reason);
 }
 

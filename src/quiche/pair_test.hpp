@@ -103,4 +103,10 @@ class Pair {
 
 core::ConnectionId connection_id(std::uint8_t fill);
 
+/// Whether `part` stands in `text`.
+inline testing::AssertionResult holds(const std::string& text, const std::string& part) {
+  if (text.find(part) != std::string::npos) return testing::AssertionSuccess();
+  return testing::AssertionFailure() << '"' << text << "\" does not hold \"" << part << '"';
+}
+
 }  // namespace riffle::quiche

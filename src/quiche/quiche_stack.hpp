@@ -5,9 +5,9 @@
 
 namespace riffle::quiche {
 
-/// Purpose: quiche behind QuicStack. A configuration belongs to the first thread that makes connections with it, and they
-/// to the same one; the stack itself has no state and may be shared.
-/// Errors: `configure` says which option, and what BoringSSL or the system said.
+/// Purpose: quiche behind QuicStack. A configuration belongs to the first thread that makes connections with it, and
+/// they to the same one; the stack itself has no state and may be shared. Errors: `configure` says which option, and
+/// what BoringSSL or the system said.
 class QuicheStack final : public core::QuicStack {
  public:
   QuicheStack() noexcept;

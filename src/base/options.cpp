@@ -32,8 +32,11 @@ Result<void> check_sizes(const quic::Transport& t) {
   if (t.max_streams_bidi > (std::uint64_t{1} << 60)) return bad("transport.max_streams_bidi", "must be at most 2^60");
   if (t.max_streams_uni > (std::uint64_t{1} << 60)) return bad("transport.max_streams_uni", "must be at most 2^60");
   if (t.stream_window == 0) return bad("transport.stream_window", "must not be 0: nothing could be received");
-  for (const std::uint64_t window : {t.stream_window, t.connection_window, t.max_stream_window, t.max_connection_window}) {
-    if (window > largest_varint) return bad("transport", "windows must be at most 2^62 - 1");
+  for (const auto& [window, option] : {std::pair{t.stream_window, "transport.stream_window"},
+                                       {t.connection_window, "transport.connection_window"},
+                                       {t.max_stream_window, "transport.max_stream_window"},
+                                       {t.max_connection_window, "transport.max_connection_window"}}) {
+    if (window > largest_varint) return bad(option, "must be at most 2^62 - 1");
   }
   if (t.max_stream_window != 0 && t.max_stream_window < t.stream_window) {
     return bad("transport.max_stream_window", "must not be below stream_window");

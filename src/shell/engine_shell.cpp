@@ -54,6 +54,8 @@ EngineShell::EngineShell(std::unique_ptr<Platform> owned, Platform& platform, st
   control_->link = link_;
   stock_.receive_budget = options.receive_budget;
   stock_.send_budget = options.send_budget;
+  // Asleep from the start: what is posted before the first cycle makes `fd` readable too (ENG-9).
+  link_->list.fall_asleep();
 }
 
 EngineShell::~EngineShell() {

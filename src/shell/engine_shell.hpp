@@ -80,6 +80,7 @@ class EngineShell final : public runtime::LoopOwner, public SessionHome, public 
   void on_cycle_end(Instant now) override;
 
   SessionDriver& add_session(SessionDriver::Parts parts, SessionOwner& owner) override;
+  void note_session_over() override { has_spent_ = true; }
   void on_session_connected(SessionDriver& driver, Instant now) override;
   void on_session_over(SessionDriver& driver, Instant now) override;
   void take_commands(Instant now);

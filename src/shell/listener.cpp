@@ -139,6 +139,7 @@ void ListenerDriver::on_session_connected(SessionDriver& driver, Instant) {
 }
 
 void ListenerDriver::on_session_over(SessionDriver& driver, Instant) {
+  home_.note_session_over();
   const auto found = drivers_routes_.find(&driver);
   if (found == drivers_routes_.end() || !found->second.is_handshaking) return;
   found->second.is_handshaking = false;

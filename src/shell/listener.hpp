@@ -18,6 +18,8 @@ namespace riffle::shell {
 class SessionHome {
  public:
   virtual SessionDriver& add_session(SessionDriver::Parts parts, SessionOwner& owner) = 0;
+  /// One of them is over: it goes as soon as its transport has nothing left to do.
+  virtual void note_session_over() = 0;
 
  protected:
   ~SessionHome() = default;

@@ -182,7 +182,9 @@ def last_object(text: str) -> dict:
 
 def run_once(command: list[str], client_arguments: list[str], timeout: float) -> Run:
     errors_before = receive_buffer_errors()
-    server = Process([*command, "server", "--listen", "127.0.0.1:0"])
+    # riffle's server prints its counters only when asked for JSON; the bare loop and the limits always do.
+    asked = ["--json"] if command[-1] == "bench" else []
+    server = Process([*command, "server", "--listen", "127.0.0.1:0", *asked])
     client = None
     try:
         words = server.first_line(START_TIMEOUT).split()
@@ -225,7 +227,7 @@ def rate(case: Case, run: Run) -> float:
 def per_call(run: Run) -> tuple[float | None, float | None]:
     """Datagrams a system call where the data is sent and where it is received."""
     sender, receiver = run.server, run.client
-    if run.client.get("datagrams_sent", 0) > run.client.get("datagrams_received", 0):
+    if (run.client.get("datagrams_sent") or 0) > (run.client.get("datagrams_received") or 0):
         sender, receiver = run.client, run.server
 
     def ratio(side: dict, count: str, calls: str) -> float | None:

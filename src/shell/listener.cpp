@@ -1,5 +1,6 @@
 #include "shell/listener.hpp"
 
+#include <algorithm>
 #include <utility>
 
 #include "shell/session_parts.hpp"
@@ -53,14 +54,18 @@ void ListenerDriver::on_datagram(std::span<std::byte> datagram, const core::Arri
   SessionDriver* driver = routes_.find(header->destination);
   if (driver == nullptr) {
     if (is_closed()) return;
+    if (was_refused(header->destination)) {
+      refuse(header->destination, datagram, arrival, now);
+      return;
+    }
     const core::ListenerLoad load{.sessions = drivers_,
                                   .max_sessions = options_.max_sessions,
                                   .handshakes = handshakes_,
                                   .max_handshakes = options_.max_handshakes};
     const bool is_known = header->is_long && context_.platform.quic().is_version_supported(header->version);
     switch (core::decide(*header, datagram.size(), is_known, load)) {
-      case core::Arriving::accept: driver = accept(*header, arrival, false, now); break;
-      case core::Arriving::refuse: driver = accept(*header, arrival, true, now); break;
+      case core::Arriving::accept: driver = accept(*header, datagram, arrival, now); break;
+      case core::Arriving::refuse: refuse(header->destination, datagram, arrival, now); break;
       case core::Arriving::negotiate_version: negotiate_version(*header, arrival); break;
       case core::Arriving::ignore: break;
     }
@@ -68,16 +73,19 @@ void ListenerDriver::on_datagram(std::span<std::byte> datagram, const core::Arri
   if (driver != nullptr) driver->on_routed_datagram(datagram, arrival, now);
 }
 
-SessionDriver* ListenerDriver::accept(const core::PacketHeader& header, const core::Arrival& arrival, bool refuse,
-                                      Instant now) {
+SessionDriver* ListenerDriver::accept(const core::PacketHeader& header, std::span<std::byte> datagram,
+                                      const core::Arrival& arrival, Instant now) {
   std::shared_ptr<Handler> handler;
-  if (options_.handler && !refuse) {
+  if (options_.handler) {
     try {
       handler = options_.handler(Peer{.address = arrival.peer, .local = arrival.local});
     } catch (...) {
       handler = nullptr;  // a factory that throws refuses
     }
-    refuse = handler == nullptr;
+    if (handler == nullptr) {
+      refuse(header.destination, datagram, arrival, now);
+      return nullptr;
+    }
   }
   Route route;
   route.first = header.destination;
@@ -87,7 +95,7 @@ SessionDriver* ListenerDriver::accept(const core::PacketHeader& header, const co
   if (!connection) return nullptr;
   const bool has_handler = handler != nullptr;
   auto shared = meet::Held<meet::SessionMeet>::adopt(
-      new meet::SessionMeet(context_.link, Role::server, options_.limits, has_handler || refuse));
+      new meet::SessionMeet(context_.link, Role::server, options_.limits, has_handler));
   SessionDriver& driver = home_.add_session({.shared = std::move(shared),
                                              .handler = std::move(handler),
                                              .session = session_options_,
@@ -102,10 +110,34 @@ SessionDriver* ListenerDriver::accept(const core::PacketHeader& header, const co
   ++handshakes_;
   shared_->active_sessions.store(drivers_, std::memory_order_relaxed);
   driver.serve(std::move(*connection), *endpoint_, now);
-  if (refuse) {
-    driver.close(core::StreamPort::CloseKind::transport, connection_refused, "", Error(Code::closed, "refused"));
-  }
   return &driver;
+}
+
+bool ListenerDriver::was_refused(const core::ConnectionId& first) const noexcept {
+  return first.size != 0 && std::find(refused_.begin(), refused_.end(), first) != refused_.end();
+}
+
+/// Says no and keeps no connection: a client that missed it asks again and hears it again.
+void ListenerDriver::refuse(const core::ConnectionId& first, std::span<std::byte> datagram, const core::Arrival& arrival,
+                            Instant now) {
+  if (endpoint_->is_blocked()) return;
+  if (!was_refused(first)) refused_[next_refused_++ % refused_.size()] = first;
+  core::ConnectionId id;
+  id.size = core::our_id_size;
+  context_.platform.quic().random(std::span(id.bytes).first(id.size));
+  auto connection = configuration_->accept(id, nullptr, arrival.local, arrival.peer);
+  if (!connection) return;
+  (*connection)->on_input(datagram, arrival, now);
+  // The close is of the Handshake level, for which the client needs our first datagram. All of them would make it
+  // believe that it is connected.
+  const auto send = [&](std::size_t most) {
+    if (endpoint_->is_blocked()) return;
+    const core::Batch batch = (*connection)->poll_output(std::span(*context_.batch).first(most), now);
+    if (batch.bytes != 0) endpoint_->send(std::span(*context_.batch).first(batch.bytes), batch);
+  };
+  send(core::smallest_initial);
+  (*connection)->close(core::StreamPort::CloseKind::transport, connection_refused, "");
+  send(context_.batch->size());
 }
 
 void ListenerDriver::negotiate_version(const core::PacketHeader& header, const core::Arrival& arrival) {

@@ -1,6 +1,7 @@
 // A listener: one socket, the sessions behind it, and who may come in (SRV-1, SRV-5).
 #pragma once
 
+#include <array>
 #include <deque>
 #include <memory>
 
@@ -48,7 +49,10 @@ class ListenerDriver final : public DatagramSink, public SessionOwner {
   void on_session_connected(SessionDriver& driver, Instant now) override;
   void on_session_over(SessionDriver& driver, Instant now) override;
 
-  SessionDriver* accept(const core::PacketHeader& header, const core::Arrival& arrival, bool refuse, Instant now);
+  SessionDriver* accept(const core::PacketHeader& header, std::span<std::byte> datagram, const core::Arrival& arrival,
+                        Instant now);
+  void refuse(const core::ConnectionId& first, std::span<std::byte> datagram, const core::Arrival& arrival, Instant now);
+  bool was_refused(const core::ConnectionId& first) const noexcept;
   void negotiate_version(const core::PacketHeader& header, const core::Arrival& arrival);
   void hand_out();
   void answer_stats(meet::Asking& asking);
@@ -71,6 +75,9 @@ class ListenerDriver final : public DatagramSink, public SessionOwner {
   std::unordered_map<const SessionDriver*, Route> drivers_routes_;
   std::uint64_t drivers_ = 0;
   std::uint64_t handshakes_ = 0;
+  /// The first ids of clients that were refused last. A ClientHello takes two datagrams and more: one client, one answer.
+  std::array<core::ConnectionId, 64> refused_{};
+  std::size_t next_refused_ = 0;
   std::deque<Session> waiting_;          // connected, not yet accepted
   meet::Asking* askings_ = nullptr;
 };

@@ -1,4 +1,5 @@
-//! The plain types that cross the border, one for one with `include/riffle_bridge.h` (checked by `check_abi.py`).
+//! The plain types that cross the border, one for one with `include/riffle_bridge.h` (checked by
+//! `check_abi.py`).
 
 use std::ffi::c_char;
 use std::ffi::c_void;

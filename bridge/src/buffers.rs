@@ -1,5 +1,7 @@
-//! Zero-copy buffers: bytes that belong to the engine, kept alive by two calls that it registered once.
+//! Zero-copy buffers: bytes that belong to the engine, kept alive by two calls that it registered
+//! once.
 
+use std::cell::RefCell;
 use std::ffi::c_void;
 use std::fmt;
 use std::sync::Arc;
@@ -22,21 +24,39 @@ pub struct Lent {
     owner: *mut c_void,
     data: *const u8,
     size: usize,
+    stream: u64,
 }
 
-// SAFETY: the owner is the engine's, which keeps a connection and all of its blocks on one thread (ENG-2). quiche asks for
-// `Send` and `Sync` of nothing here, but its connection is moved into a box that C holds.
-unsafe impl Send for Lent {}
-unsafe impl Sync for Lent {}
+thread_local! {
+    /// Streams whose buffers quiche has let go since `watch_releases`.
+    static LET_GO: RefCell<Option<Vec<u64>>> = const { RefCell::new(None) };
+}
+
+/// Notes from now on which streams' buffers quiche lets go. `ids` is memory to use.
+pub fn watch_releases(mut ids: Vec<u64>) {
+    ids.clear();
+    LET_GO.set(Some(ids));
+}
+
+/// What was noted; each stream once in a row.
+pub fn watched_releases() -> Vec<u64> {
+    LET_GO.take().unwrap_or_default()
+}
 
 impl Lent {
     /// Takes a reference of its own.
     ///
     /// # Safety
-    /// `data` points at `size` bytes that stay put while `owner` has references; the hooks are registered.
-    pub unsafe fn new(owner: *mut c_void, data: *const u8, size: usize) -> Self {
+    /// `data` points at `size` bytes that stay put while `owner` has references; the hooks
+    /// are registered.
+    pub unsafe fn new(owner: *mut c_void, data: *const u8, size: usize, stream: u64) -> Self {
         retain(owner);
-        Self { owner, data, size }
+        Self {
+            owner,
+            data,
+            size,
+            stream,
+        }
     }
 }
 
@@ -48,6 +68,11 @@ fn retain(owner: *mut c_void) {
 
 impl Drop for Lent {
     fn drop(&mut self) {
+        LET_GO.with_borrow_mut(|ids| {
+            if let Some(ids) = ids.as_mut().filter(|ids| ids.last() != Some(&self.stream)) {
+                ids.push(self.stream);
+            }
+        });
         if let Some(hooks) = HOOKS.get() {
             unsafe { (hooks.release)(self.owner) }
         }
@@ -61,6 +86,7 @@ impl Clone for Lent {
             owner: self.owner,
             data: self.data,
             size: self.size,
+            stream: self.stream,
         }
     }
 }
@@ -98,6 +124,7 @@ impl BufSplit for Buffer {
                     // SAFETY: `at` is within the slice.
                     data: unsafe { lent.data.add(at) },
                     size: lent.size - at,
+                    stream: lent.stream,
                 };
                 lent.size = at;
                 Buffer::Lent(rest)

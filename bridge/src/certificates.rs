@@ -36,7 +36,8 @@ pub struct Identity {
     pub key: PKey<Private>,
 }
 
-/// An identity for a server name: "example.org", "*.example.org", or empty for all that no other has.
+/// An identity for a server name: "example.org", "*.example.org", or empty for all that no other
+/// has.
 pub struct Named {
     pub name: String,
     pub identity: Identity,
@@ -108,7 +109,8 @@ impl Identity {
     }
 }
 
-/// Whether a certificate's name covers a server name; a wildcard stands for one label (RFC 9525 section 6.3).
+/// Whether a certificate's name covers a server name; a wildcard stands for one label (RFC 9525
+/// section 6.3).
 pub fn covers(pattern: &str, name: &str) -> bool {
     if pattern.eq_ignore_ascii_case(name) {
         return true;
@@ -127,7 +129,8 @@ pub fn find<'a>(all: &'a [Named], name: &str) -> Option<&'a Named> {
         .or_else(|| all.iter().find(|one| covers(&one.name, name)))
 }
 
-/// The server's first look at a ClientHello: keeps the ALPN it offers as evidence, and chooses the certificate by SNI.
+/// The server's first look at a ClientHello: keeps the ALPN it offers as evidence, and chooses the
+/// certificate by SNI.
 pub fn install_selection(context: &mut SslContextBuilder, named: Vec<Named>) {
     context.set_select_certificate_callback(move |mut hello: ClientHello<'_>| {
         let alpn = ExtensionType::APPLICATION_LAYER_PROTOCOL_NEGOTIATION;
@@ -203,7 +206,8 @@ fn build_self_signed(
     days: u32,
 ) -> Result<X509, boring::error::ErrorStack> {
     let mut subject = X509NameBuilder::new()?;
-    // A common name holds at most 64 characters (RFC 5280 appendix A.1); nobody reads it where there are alternative names.
+    // A common name holds at most 64 characters (RFC 5280 appendix A.1); nobody reads it where
+    // there are alternative names.
     let common: String = names[0].chars().take(64).collect();
     subject.append_entry_by_nid(Nid::COMMONNAME, &common)?;
     let subject = subject.build();
@@ -246,7 +250,8 @@ pub fn self_signed(names: &[&str], days: u32, kind: KeyKind) -> Outcome<(Vec<u8>
             "names: at least one name, none of them empty",
         ));
     }
-    // 100 years; `days_from_now` counts seconds in an int of 64 bits from a product of 32 bits: 49710 days would overflow.
+    // 100 years; `days_from_now` counts seconds in an int of 64 bits from a product of 32 bits:
+    // 49710 days would overflow.
     if days == 0 || days > 36_500 {
         return Err(Failure::option(format!(
             "days: {days} is not between 1 and 36500"

@@ -1,4 +1,5 @@
-//! quiche's `Instant` as nanoseconds of CLOCK_MONOTONIC, which is `std::chrono::steady_clock`'s epoch on Linux.
+//! quiche's `Instant` as nanoseconds of CLOCK_MONOTONIC, which is `std::chrono::steady_clock`'s
+//! epoch on Linux.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -6,9 +7,10 @@ use std::time::Instant;
 
 use crate::abi::RQB_NEVER;
 
-/// The clock's zero as an `Instant`. Rust gives no way to ask an `Instant` for its value, but says it in its debug form; it
-/// is read once and held against the clock itself. One anchor is good for virtual time too, for both hold the raw value of
-/// `clock_gettime`, and only differences of raw values are used.
+/// The clock's zero as an `Instant`. Rust gives no way to ask an `Instant` for its value, but says
+/// it in its debug form; it is read once and held against the clock itself. One anchor is good for
+/// virtual time too, for both hold the raw value of `clock_gettime`, and only differences of raw
+/// values are used.
 static ZERO: OnceLock<Instant> = OnceLock::new();
 
 fn monotonic_ns() -> i64 {
@@ -36,7 +38,8 @@ fn find_zero() -> Instant {
     let now = Instant::now();
     let after = monotonic_ns();
     let exact = parse_debug(&format!("{now:?}")).filter(|ns| (before..=after).contains(ns));
-    // Without the debug form the later reading is taken: a deadline may then be told some nanoseconds late, never early.
+    // Without the debug form the later reading is taken: a deadline may then be told some
+    // nanoseconds late, never early.
     let raw = exact.unwrap_or(after);
     now.checked_sub(Duration::from_nanos(raw.unsigned_abs()))
         .unwrap_or(now)

@@ -28,6 +28,7 @@ pub struct rqb_config {
     /// Our names, for evidence.
     pub alpn: Arc<str>,
     pub max_send_payload: usize,
+    pub probes_mtu: bool,
     /// How many of the peer's one-way streams may be stopped by STOP_SENDING (see `streams.rs`).
     pub uni_stops: u64,
 }
@@ -144,7 +145,8 @@ fn install_key_log(context: &mut SslContextBuilder, path: &str) -> Outcome<()> {
         .map_err(|error| Failure::file("key_log_file", path, &error))?;
     let file = Mutex::new(file);
     context.set_keylog_callback(move |_, line| {
-        // One write a line, so that several processes may share the file. A full disk must not end a connection.
+        // One write a line, so that several processes may share the file. A full disk must not end
+        // a connection.
         if let Ok(mut file) = file.lock() {
             let _ = file.write_all(format!("{line}\n").as_bytes());
         }
@@ -263,7 +265,8 @@ fn make(options: &rqb_options) -> Outcome<rqb_config> {
         install_key_log(&mut context, &path)?;
     }
 
-    // RFC 9000 section 15: versions of the pattern 0x?a?a?a?a are reserved to force version negotiation.
+    // RFC 9000 section 15: versions of the pattern 0x?a?a?a?a are reserved to force version
+    // negotiation.
     let version = options.version;
     if !quiche::version_is_supported(version) && version & 0x0f0f_0f0f != 0x0a0a_0a0a {
         return Err(Failure::option(format!(
@@ -286,6 +289,7 @@ fn make(options: &rqb_options) -> Outcome<rqb_config> {
         checks_name,
         alpn: names.join(", ").into(),
         max_send_payload: options.max_send_payload as usize,
+        probes_mtu: options.path_mtu_discovery != 0,
         uni_stops: options.max_streams_uni / 4,
     })
 }

@@ -1,5 +1,6 @@
 //! One connection: made, fed, timed and closed.
 
+use std::collections::HashMap;
 use std::collections::HashSet;
 use std::hash::BuildHasherDefault;
 use std::hash::Hasher;
@@ -10,6 +11,7 @@ use quiche::ConnectionId;
 use quiche::RecvInfo;
 
 use crate::abi::*;
+use crate::buffers;
 use crate::buffers::Factory;
 use crate::clock;
 use crate::config::rqb_config;
@@ -42,6 +44,7 @@ impl Hasher for StreamHasher {
 }
 
 pub type StreamSet = HashSet<u64, BuildHasherDefault<StreamHasher>>;
+pub type StreamMap<T> = HashMap<u64, T, BuildHasherDefault<StreamHasher>>;
 
 /// quiche's connection and what it leaves to us. It belongs to one thread.
 #[allow(non_camel_case_types)]
@@ -53,6 +56,8 @@ pub struct rqb_connection {
     pub alpn: Arc<str>,
     /// The largest datagram that quiche may want to write.
     pub max_payload: usize,
+    /// Path-MTU discovery is on.
+    pub probes_mtu: bool,
     /// A packet that quiche wrote and that did not fit the shape of its batch.
     pub held: Option<Box<Held>>,
     /// The next stream of ours to open, counted from 0.
@@ -67,6 +72,12 @@ pub struct rqb_connection {
     /// Streams whose reading we stopped and that quiche has not collected yet.
     pub stopped: Vec<u64>,
     pub uni_stops_left: u64,
+    /// Streams that the peer has stopped and that quiche will not name, with the code.
+    pub stopped_by_peer: StreamMap<u64>,
+    /// Those of them that were not named yet.
+    pub stops_to_name: Vec<u64>,
+    /// Memory for `watch_releases`.
+    pub released: Vec<u64>,
 }
 
 fn id_of(id: *const rqb_connection_id, what: &'static str) -> Outcome<ConnectionId<'static>> {
@@ -101,7 +112,8 @@ pub unsafe fn address_of(
 
 impl rqb_connection {
     fn new(mut quiche: quiche::Connection<Factory>, config: &rqb_config) -> Self {
-        // The handshake's configuration is half of a kilobyte that nobody needs once the handshake is over.
+        // The handshake's configuration is half of a kilobyte that nobody needs once the handshake
+        // is over.
         // SAFETY: the pointer is quiche's own and lives as long as the connection.
         unsafe {
             let ssl: &mut boring::ssl::SslRef = quiche.as_mut();
@@ -114,6 +126,7 @@ impl rqb_connection {
             evidence: None,
             alpn: Arc::clone(&config.alpn),
             max_payload: config.max_send_payload,
+            probes_mtu: config.probes_mtu,
             held: None,
             next_bidi: 0,
             next_uni: 0,
@@ -122,6 +135,9 @@ impl rqb_connection {
             discarding: StreamSet::default(),
             stopped: Vec::new(),
             uni_stops_left: config.uni_stops,
+            stopped_by_peer: StreamMap::default(),
+            stops_to_name: Vec::new(),
+            released: Vec::new(),
         }
     }
 
@@ -159,8 +175,8 @@ fn connect(
             "server_name: verification needs the name that the certificate must bear",
         ));
     }
-    // RFC 6066 section 3: "Literal IPv4 and IPv6 addresses are not permitted in 'HostName'"; they are checked against the
-    // certificate's IP addresses instead.
+    // RFC 6066 section 3: "Literal IPv4 and IPv6 addresses are not permitted in 'HostName'"; they
+    // are checked against the certificate's IP addresses instead.
     let ip = ip_literal(name);
     let host = (ip.is_none() && !name.is_empty()).then(|| name.trim_end_matches('.'));
     let mut quiche =
@@ -204,7 +220,8 @@ pub unsafe extern "C" fn rqb_connect(
     made
 }
 
-/// A server's connection, or null with the reason in `rqb_last_error`. `original_dcid` only after a Retry.
+/// A server's connection, or null with the reason in `rqb_last_error`. `original_dcid` only after a
+/// Retry.
 ///
 /// # Safety
 /// Pointers are null or valid for the call; `config` belongs to this thread.
@@ -260,7 +277,8 @@ pub unsafe extern "C" fn rqb_free(connection: *mut rqb_connection) {
     });
 }
 
-/// Feeds one datagram, which is decrypted in place. A failure has closed the connection: what is to be sent says why.
+/// Feeds one datagram, which is decrypted in place. A failure has closed the connection: what is to
+/// be sent says why.
 ///
 /// # Safety
 /// `data` points at `size` writable bytes.
@@ -279,7 +297,10 @@ pub unsafe extern "C" fn rqb_recv(
             from: address_of(from, "from")?,
             to: address_of(to, "to")?,
         };
+        buffers::watch_releases(std::mem::take(&mut connection.released));
         let outcome = connection.watch_handshake(|quiche| quiche.recv(data, info));
+        connection.released = buffers::watched_releases();
+        connection.find_stops();
         connection.reap_stopped();
         outcome?;
         Ok(RQB_OK)

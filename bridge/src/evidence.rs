@@ -1,5 +1,6 @@
-//! Why a TLS handshake failed, in words. BoringSSL's callbacks run inside `recv` and `send` on the caller's thread, so they
-//! leave what they saw in a thread-local, and the connection takes it when the call has failed.
+//! Why a TLS handshake failed, in words. BoringSSL's callbacks run inside `recv` and `send` on the
+//! caller's thread, so they leave what they saw in a thread-local, and the connection takes it when
+//! the call has failed.
 
 use std::cell::RefCell;
 
@@ -37,7 +38,8 @@ pub fn refuse(kind: u8, text: String) {
     SEEN.with(|seen| seen.borrow_mut().verdict = Some(Evidence { kind, text }));
 }
 
-/// The body of a ClientHello's ALPN extension: a two-byte length, then names behind one-byte lengths (RFC 7301 section 3.1).
+/// The body of a ClientHello's ALPN extension: a two-byte length, then names behind one-byte
+/// lengths (RFC 7301 section 3.1).
 pub fn saw_alpn(extension: &[u8]) {
     SEEN.with(|seen| {
         let mut seen = seen.borrow_mut();
@@ -64,7 +66,8 @@ pub fn alpn_names(wire: &[u8]) -> String {
 const TLS_ALERT_BASE: u64 = 0x100;
 const NO_APPLICATION_PROTOCOL: u64 = TLS_ALERT_BASE + 120;
 
-/// What this thread saw, for a connection whose handshake failed locally with `code`. `ours` are our own ALPN names.
+/// What this thread saw, for a connection whose handshake failed locally with `code`. `ours` are
+/// our own ALPN names.
 pub fn take(code: u64, ours: &str) -> Option<Evidence> {
     let stack = boring::error::ErrorStack::get();
     SEEN.with(|seen| {
@@ -74,9 +77,14 @@ pub fn take(code: u64, ours: &str) -> Option<Evidence> {
         }
         if code == NO_APPLICATION_PROTOCOL {
             let offered = alpn_names(&seen.alpn);
+            let text = if offered.is_empty() {
+                format!("the peer chose none of {ours}")
+            } else {
+                format!("the peer offered {offered}; this side speaks {ours}")
+            };
             return Some(Evidence {
                 kind: RQB_EVIDENCE_ALPN,
-                text: format!("the peer offered {offered}; this side speaks {ours}"),
+                text,
             });
         }
         if !stack.errors().is_empty() {

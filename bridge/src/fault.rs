@@ -1,7 +1,7 @@
 //! What went wrong, and the wall that keeps panics on this side of the border.
 //!
-//! Every exported function runs inside `guard` (or `with`, for a connection). A failure is a negative code; its operation,
-//! fault and sentence wait in a thread-local for `rqb_last_error`.
+//! Every exported function runs inside `guard` (or `with`, for a connection). A failure is a
+//! negative code; its operation, fault and sentence wait in a thread-local for `rqb_last_error`.
 
 use std::borrow::Cow;
 use std::cell::RefCell;

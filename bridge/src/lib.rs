@@ -1,8 +1,9 @@
-//! The bridge: a small C ABI over quiche's Rust API, shaped for riffle's engine (few calls a cycle, batches, zero-copy sends,
-//! reasons as values). The contract of each function stands in `include/riffle_bridge.h`.
+//! The bridge: a small C ABI over quiche's Rust API, shaped for riffle's engine (few calls a cycle,
+//! batches, zero-copy sends, reasons as values). The contract of each function stands in
+//! `include/riffle_bridge.h`.
 //!
-//! Threads: a configuration and its connections belong to one thread. No call blocks; none enters the engine but by the two
-//! functions given to `rqb_init`, which must not call back.
+//! Threads: a configuration and its connections belong to one thread. No call blocks; none enters
+//! the engine but by the two functions given to `rqb_init`, which must not call back.
 
 #![allow(non_camel_case_types)]
 

@@ -27,7 +27,8 @@ fn close_info(error: Option<&quiche::ConnectionError>) -> rqb_close_info {
     }
 }
 
-/// The CONNECTION_CLOSE that we sent, or are about to. The reason holds until the next call on the connection.
+/// The CONNECTION_CLOSE that we sent, or are about to. The reason holds until the next call on the
+/// connection.
 ///
 /// # Safety
 /// `out` is null or points at an `rqb_close_info`.
@@ -99,7 +100,8 @@ pub unsafe extern "C" fn rqb_info_of(connection: *mut rqb_connection, out: *mut 
     })
 }
 
-/// One certificate of the peer's chain as DER, leaf first. It holds until the next call on the connection.
+/// One certificate of the peer's chain as DER, leaf first. It holds until the next call on the
+/// connection.
 ///
 /// # Safety
 /// `out` is null or points at an `rqb_bytes`.
@@ -237,8 +239,8 @@ pub unsafe extern "C" fn rqb_source_ids(
     })
 }
 
-/// Gives the peer one more connection id of ours, with its stateless-reset token of 16 bytes. `RQB_DONE` when the limit is
-/// reached.
+/// Gives the peer one more connection id of ours, with its stateless-reset token of 16 bytes.
+/// `RQB_DONE` when the limit is reached.
 ///
 /// # Safety
 /// `id` is null or points at an id; `reset_token` is null or points at 16 bytes.

@@ -1,5 +1,6 @@
-//! Seeded randomness, for the simulator's library alone: BoringSSL's `RAND_bytes` is wrapped by the linker
-//! (`simulation/build.rs`), so that quiche's packet numbers and BoringSSL's keys follow a seed. It must never be shipped.
+//! Seeded randomness, for the simulator's library alone: BoringSSL's `RAND_bytes` is wrapped by the
+//! linker (`simulation/build.rs`), so that quiche's packet numbers and BoringSSL's keys follow a
+//! seed. It must never be shipped.
 
 use std::cell::Cell;
 use std::ffi::c_int;
@@ -22,7 +23,8 @@ fn next(state: &mut u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// Seeds this thread's randomness. Make a fresh configuration afterwards: ticket keys are drawn on first use.
+/// Seeds this thread's randomness. Make a fresh configuration afterwards: ticket keys are drawn on
+/// first use.
 #[no_mangle]
 pub extern "C" fn rqb_sim_seed(seed: u64) {
     STATE.set(Some(seed));

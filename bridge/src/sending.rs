@@ -1,9 +1,11 @@
 //! Output in the shape of UDP_SEGMENT: equal packets of one path, the last one possibly shorter.
 //!
-//! quiche writes one packet a call and cannot be asked for its size beforehand. So packets are written one behind the other
-//! into the caller's buffer, each with room for the longest; one that does not fit the batch (longer than its neighbours,
-//! another path, another release time) is kept and opens the next batch. Limiting the room instead would cut Initial packets
-//! below their 1200 bytes and split stream data. A path-MTU probe goes alone, for the kernel may refuse the whole batch for it.
+//! quiche writes one packet a call and cannot be asked for its size beforehand. So packets are
+//! written one behind the other into the caller's buffer, each with room for the longest; one that
+//! does not fit the batch (longer than its neighbours, another path, another release time) is kept
+//! and opens the next batch. Limiting the room instead would cut Initial packets below their 1200
+//! bytes and split stream data. A path-MTU probe goes alone, for the kernel may refuse the whole
+//! batch for it.
 
 use std::time::Duration;
 use std::time::Instant;
@@ -39,7 +41,8 @@ impl rqb_connection {
             room[..size].copy_from_slice(&held.bytes);
             return Ok(Some((size, held.info)));
         }
-        // A failing TLS step sets quiche's error; the second call writes the CONNECTION_CLOSE that tells the peer.
+        // A failing TLS step sets quiche's error; the second call writes the CONNECTION_CLOSE that
+        // tells the peer.
         for _ in 0..2 {
             match self.watch_handshake(|quiche| quiche.send(room)) {
                 Ok((size, info)) => return Ok(Some((size, info))),
@@ -57,7 +60,7 @@ impl rqb_connection {
 
     /// Whether a packet is longer than what its path is known to carry.
     fn is_probe(&self, size: usize, info: &SendInfo) -> bool {
-        if size <= MIN_PAYLOAD || self.quiche.pmtu().is_some() || !self.quiche.is_established() {
+        if !self.probes_mtu || size <= MIN_PAYLOAD || self.quiche.pmtu().is_some() {
             return false;
         }
         self.quiche
@@ -121,8 +124,8 @@ impl rqb_connection {
     }
 }
 
-/// Fills `buffer` with one batch. `RQB_DONE` when there is nothing to send. The buffer holds at least `max_send_payload`
-/// bytes.
+/// Fills `buffer` with one batch. `RQB_DONE` when there is nothing to send. The buffer holds at
+/// least `max_send_payload` bytes.
 ///
 /// # Safety
 /// `buffer` points at `size` writable bytes; `out` is null or points at an `rqb_batch`.
@@ -146,7 +149,8 @@ pub unsafe extern "C" fn rqb_send_batch(
     })
 }
 
-/// When a pacing congestion control wants its next packet to leave, in nanoseconds of CLOCK_MONOTONIC; 0 for now.
+/// When a pacing congestion control wants its next packet to leave, in nanoseconds of
+/// CLOCK_MONOTONIC; 0 for now.
 ///
 /// # Safety
 /// `out` is null or points at an `int64_t`.

@@ -14,8 +14,9 @@ use crate::fault::Failure;
 use crate::fault::Outcome;
 use crate::trust;
 
-/// Registers the two calls that keep zero-copy buffers alive, and silences Rust's panic output: a panic becomes
-/// `RQB_E_PANIC` with its message. Call it once, before anything else; again with the same calls it does nothing.
+/// Registers the two calls that keep zero-copy buffers alive, and silences Rust's panic output: a
+/// panic becomes `RQB_E_PANIC` with its message. Call it once, before anything else; again with the
+/// same calls it does nothing.
 ///
 /// # Safety
 /// Both functions are callable for the life of the process and do not unwind.
@@ -58,7 +59,8 @@ pub extern "C" fn rqb_is_version_supported(version: u32) -> u8 {
 /// Writes a version-negotiation packet (RFC 9000 section 17.2.1): its size, or a failure.
 ///
 /// # Safety
-/// Ids are null or valid; `out` points at `size` writable bytes; `written` is null or points at a `size_t`.
+/// Ids are null or valid; `out` points at `size` writable bytes; `written` is null or
+/// points at a `size_t`.
 #[no_mangle]
 pub unsafe extern "C" fn rqb_negotiate_version(
     scid: *const rqb_connection_id,
@@ -127,7 +129,8 @@ unsafe fn give_text(out: *mut *mut rqb_text, bytes: Vec<u8>) -> Outcome<i32> {
     give(out, Box::into_raw(Box::new(rqb_text { bytes })))
 }
 
-/// Makes a key (P-256, or RSA of 2048 bits) and a certificate for `names` (DNS names or IP addresses), signed by itself.
+/// Makes a key (P-256, or RSA of 2048 bits) and a certificate for `names` (DNS names or IP
+/// addresses), signed by itself.
 ///
 /// # Safety
 /// `names` points at `count` names; `chain_pem` and `key_pem` are null or point at pointers.
@@ -161,7 +164,8 @@ pub unsafe extern "C" fn rqb_make_self_signed(
     })
 }
 
-/// The pin of the first certificate in a PEM text: SHA-256 of its SubjectPublicKeyInfo (RFC 7469 section 2.4).
+/// The pin of the first certificate in a PEM text: SHA-256 of its SubjectPublicKeyInfo (RFC 7469
+/// section 2.4).
 ///
 /// # Safety
 /// `chain_pem` holds for the call; `out` is null or points at 32 bytes.

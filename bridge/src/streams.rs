@@ -1,4 +1,5 @@
-//! Streams: opened, offered to, read, stopped, reset, and named when something can be done with them.
+//! Streams: opened, offered to, read, stopped, reset, and named when something can be done with
+//! them.
 
 use std::ffi::c_void;
 
@@ -15,7 +16,8 @@ use crate::fault::with;
 use crate::fault::Failure;
 use crate::fault::Outcome;
 
-/// quiche's default (the middle of 0 to 255), and what `stream_priority` is given to create a stream without data.
+/// quiche's default (the middle of 0 to 255), and what `stream_priority` is given to create a
+/// stream without data.
 const DEFAULT_URGENCY: u8 = 127;
 
 const fn is_bidi(id: u64) -> bool {
@@ -61,8 +63,9 @@ impl rqb_connection {
         }
     }
 
-    /// After a block quiche names the stream again; but its mark is gone if the stream was named before the connection's
-    /// send capacity ran out. Setting it may announce DATA_BLOCKED, so it is done once a naming.
+    /// After a block quiche names the stream again; but its mark is gone if the stream was named
+    /// before the connection's send capacity ran out. Setting it may announce DATA_BLOCKED, so it
+    /// is done once a naming.
     fn rearm(&mut self, id: u64) {
         if self.rearmed.insert(id) {
             // Whatever it answers: the stream stays as it is.
@@ -70,8 +73,8 @@ impl rqb_connection {
         }
     }
 
-    /// Offers `size` bytes, at most what the stream and the connection may take: quiche drops a buffer that it has no room
-    /// for, and announces DATA_BLOCKED for a buffer beyond its window.
+    /// Offers `size` bytes, at most what the stream and the connection may take: quiche drops a
+    /// buffer that it has no room for, and announces DATA_BLOCKED for a buffer beyond its window.
     fn offer(
         &mut self,
         id: u64,
@@ -82,6 +85,9 @@ impl rqb_connection {
     ) -> Outcome<rqb_offered> {
         if self.has_ended() || !(is_bidi(id) || self.is_local(id)) {
             return Ok(self.ended(id, RQB_OFFER_GONE, 0));
+        }
+        if let Some(code) = self.stopped_by_peer.remove(&id) {
+            return Ok(self.ended(id, RQB_OFFER_STOPPED, code));
         }
         let capacity = match self.quiche.stream_capacity(id) {
             Ok(capacity) => capacity,
@@ -106,8 +112,9 @@ impl rqb_connection {
                 status: RQB_OFFER_TAKEN,
             });
         }
-        // SAFETY: the caller of the exported function vouches for the bytes while the owner has references.
-        let buffer = Buffer::Lent(unsafe { Lent::new(owner, data, taken) });
+        // SAFETY: the caller of the exported function vouches for the bytes while the owner has
+        // references.
+        let buffer = Buffer::Lent(unsafe { Lent::new(owner, data, taken, id) });
         match self.quiche.stream_send_zc(id, buffer, fin && is_whole) {
             Ok((sent, _)) if sent == taken => {}
             Ok((sent, _)) => {
@@ -183,8 +190,8 @@ impl rqb_connection {
         }
     }
 
-    /// The next stream with something to read. quiche names a stream anew after each partial read; such a one is passed
-    /// over until it was drained.
+    /// The next stream with something to read. quiche names a stream anew after each partial read;
+    /// such a one is passed over until it was drained.
     fn next_readable(&mut self) -> Option<u64> {
         while let Some(id) = self.quiche.stream_readable_next() {
             if self.discarding.contains(&id) {
@@ -200,12 +207,15 @@ impl rqb_connection {
         None
     }
 
-    /// Stops reading. quiche 0.30.0 never collects a stream that was shut down for reading and is completed by what the peer
-    /// sends afterwards, because it collects only on a read and on an acknowledgement. So:
-    /// - what has arrived is thrown away first: a stream that is complete by then is collected at once;
-    /// - a stream of two ways is watched, and collected by the acknowledgement of an empty frame (`reap_stopped`);
-    /// - a one-way stream of the peer cannot be collected and would keep its stream credit for ever. A quarter of the credit
-    ///   is spent so; beyond it the stream is read and thrown away instead, without STOP_SENDING.
+    /// Stops reading. quiche 0.30.0 never collects a stream that was shut down for reading and is
+    /// completed by what the peer sends afterwards, because it collects only on a read and on an
+    /// acknowledgement. So:
+    /// - what has arrived is thrown away first: a stream that is complete by then is collected;
+    /// - a stream of two ways is watched, and collected by the acknowledgement of an empty frame
+    ///   (`reap_stopped`);
+    /// - a one-way stream of the peer cannot be collected and would keep its stream credit for
+    ///   ever. A quarter of the credit is spent so; beyond it the stream is read and thrown away
+    ///   instead, without STOP_SENDING.
     fn stop(&mut self, id: u64, code: u64) -> Outcome<i32> {
         self.parked.remove(&id);
         if self.discarding.contains(&id) || self.discard(id) {
@@ -225,26 +235,52 @@ impl rqb_connection {
         Ok(RQB_OK)
     }
 
-    /// Has stopped streams collected that are complete: after the peer's last word, an empty frame with the fin is sent once
-    /// more (a retransmission, as far as the peer can tell), and its acknowledgement makes quiche look at the stream.
+    /// Has stopped streams collected that are complete: after the peer's last word, an empty frame
+    /// with the fin is sent once more (a retransmission, as far as the peer can tell), and its
+    /// acknowledgement makes quiche look at the stream.
     pub fn reap_stopped(&mut self) {
         let mut index = 0;
         while index < self.stopped.len() {
             let id = self.stopped[index];
-            let exists = !matches!(
-                self.quiche.stream_capacity(id),
-                Err(Error::InvalidStreamState(_))
-            );
-            if exists && !self.quiche.stream_closed(id) {
+            if !self.quiche.stream_closed(id) {
                 index += 1;
                 continue;
             }
             self.stopped.swap_remove(index);
-            if exists {
-                // A peer that stopped us in turn is an error here, and has the stream collected as well.
-                let _ = self.quiche.stream_send(id, b"", true);
+            // A closed stream is marked writable only when the peer has stopped it and that was not
+            // told yet. Touching it would collect it and lose the peer's code; the offer that
+            // follows its naming collects it as well.
+            if self.quiche.writable().any(|marked| marked == id) {
+                continue;
+            }
+            // A stream that is collected already is another error, and fine.
+            if let Err(Error::StreamStopped(code)) = self.quiche.stream_send(id, b"", true) {
+                self.note_stop(id, code);
             }
         }
+    }
+
+    fn note_stop(&mut self, id: u64, code: u64) {
+        if self.stopped_by_peer.insert(id, code).is_none() {
+            self.stops_to_name.push(id);
+        }
+    }
+
+    /// quiche names a stream that the peer has stopped only when it was full at that moment, or
+    /// still bears its mark. But it has let go all that the stream had not yet been acknowledged,
+    /// which the engine would take for acknowledged: so streams that let buffers go are asked. (A
+    /// stream without such bytes learns of its stop by the next offer.)
+    pub fn find_stops(&mut self) {
+        let released = std::mem::take(&mut self.released);
+        for id in &released {
+            // A complete stream is collected by the question, so its code is kept.
+            if let Err(Error::StreamStopped(code)) = self.quiche.stream_capacity(*id) {
+                if !self.quiche.writable().any(|marked| marked == *id) {
+                    self.note_stop(*id, code);
+                }
+            }
+        }
+        self.released = released;
     }
 
     fn reset(&mut self, id: u64, code: u64) -> Outcome<i32> {
@@ -286,10 +322,12 @@ pub unsafe extern "C" fn rqb_stream_open(
     })
 }
 
-/// Offers bytes of `owner`'s without copying them, and the fin behind them. What is taken holds a reference to `owner`.
+/// Offers bytes of `owner`'s without copying them, and the fin behind them. What is taken holds a
+/// reference to `owner`.
 ///
 /// # Safety
-/// `data` points at `size` bytes that stay put while `owner` has references; `out` is null or points at an `rqb_offered`.
+/// `data` points at `size` bytes that stay put while `owner` has references; `out` is null
+/// or points at an `rqb_offered`.
 #[no_mangle]
 pub unsafe extern "C" fn rqb_stream_offer(
     connection: *mut rqb_connection,
@@ -338,7 +376,8 @@ pub unsafe extern "C" fn rqb_stream_read(
     })
 }
 
-/// The next stream with something to read, or `RQB_NO_STREAM`. A stream is named once, and again after it was drained.
+/// The next stream with something to read, or `RQB_NO_STREAM`. A stream is named once, and again
+/// after it was drained.
 ///
 /// # Safety
 /// `connection` came from `rqb_connect` or `rqb_accept`.
@@ -360,7 +399,8 @@ pub unsafe extern "C" fn rqb_readable_next(connection: *mut rqb_connection) -> u
 pub unsafe extern "C" fn rqb_writable_next(connection: *mut rqb_connection) -> u64 {
     let mut named = RQB_NO_STREAM;
     with(connection, c"rqb_writable_next", |connection| {
-        if let Some(id) = connection.quiche.stream_writable_next() {
+        let stopped = connection.stops_to_name.pop();
+        if let Some(id) = stopped.or_else(|| connection.quiche.stream_writable_next()) {
             connection.rearmed.remove(&id);
             named = id;
         }
@@ -369,7 +409,8 @@ pub unsafe extern "C" fn rqb_writable_next(connection: *mut rqb_connection) -> u
     named
 }
 
-/// Asks the peer to stop sending, and throws away what has arrived. `RQB_DONE` when there was nothing left to stop.
+/// Asks the peer to stop sending, and throws away what has arrived. `RQB_DONE` when there was
+/// nothing left to stop.
 ///
 /// # Safety
 /// `connection` came from `rqb_connect` or `rqb_accept`.
@@ -401,7 +442,8 @@ pub unsafe extern "C" fn rqb_stream_reset(
     })
 }
 
-/// Sets a stream's urgency (lower is sooner) and whether it takes turns with others of the same urgency.
+/// Sets a stream's urgency (lower is sooner) and whether it takes turns with others of the same
+/// urgency.
 ///
 /// # Safety
 /// `connection` came from `rqb_connect` or `rqb_accept`.
@@ -424,7 +466,8 @@ pub unsafe extern "C" fn rqb_stream_priority(
     })
 }
 
-/// 1 when all of the peer's data was read, or the stream is unknown; 0 when not; negative for a failure.
+/// 1 when all of the peer's data was read, or the stream is unknown; 0 when not; negative for a
+/// failure.
 ///
 /// # Safety
 /// `connection` came from `rqb_connect` or `rqb_accept`.
@@ -435,7 +478,8 @@ pub unsafe extern "C" fn rqb_stream_finished(connection: *mut rqb_connection, id
     })
 }
 
-/// 1 when both sides of the stream are over, 0 when not or when it never was; negative for a failure.
+/// 1 when both sides of the stream are over, 0 when not or when it never was; negative for a
+/// failure.
 ///
 /// # Safety
 /// `connection` came from `rqb_connect` or `rqb_accept`.

@@ -1,4 +1,5 @@
-//! Whom to believe: certificate authorities from memory, files, directories and the system; pins; verification itself.
+//! Whom to believe: certificate authorities from memory, files, directories and the system; pins;
+//! verification itself.
 
 use std::path::Path;
 
@@ -30,7 +31,8 @@ pub struct Trust {
     pub pins: Vec<Pin>,
 }
 
-// Where distributions keep their bundle: Debian and Arch, Fedora and RHEL, openSUSE, RHEL's extracted form, Alpine and BSD.
+// Where distributions keep their bundle: Debian and Arch, Fedora and RHEL, openSUSE, RHEL's
+// extracted form, Alpine and BSD.
 const BUNDLES: [&str; 5] = [
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
@@ -152,7 +154,8 @@ fn refused_chain(context: &X509StoreContextRef) -> String {
     )
 }
 
-/// The verdict on a peer's chain. It replaces `X509_verify_cert`, so that a reason is kept in either case.
+/// The verdict on a peer's chain. It replaces `X509_verify_cert`, so that a reason is kept in
+/// either case.
 fn judge(context: &mut X509StoreContextRef, check_chain: bool, pins: &[Pin]) -> bool {
     if check_chain && !context.verify_cert().unwrap_or(false) {
         let text = refused_chain(context);

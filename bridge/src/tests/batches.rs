@@ -192,7 +192,8 @@ fn only_bbr2_asks_for_a_release_time() {
     let packets = paced.pull(true);
     assert!(!packets.is_empty());
     assert!(paced.batches.iter().all(|batch| batch.release_ns > 0));
-    // The batch has been sent, so the next packet is due later than now, or at once if the burst goes on.
+    // The batch has been sent, so the next packet is due later than now, or at once if the burst
+    // goes on.
     assert_eq!(
         unsafe { rqb_release_time(paced.client.connection, &mut at) },
         RQB_OK

@@ -89,7 +89,8 @@ fn an_unsupported_version_is_reported() {
         let code =
             crate::sending::rqb_send_batch(connection, buffer.as_mut_ptr(), 2000, &mut batch);
         assert_eq!(code, RQB_OK);
-        // RFC 9000 section 17.2.1: version 0, then the ids swapped, then the versions that the server speaks.
+        // RFC 9000 section 17.2.1: version 0, then the ids swapped, then the versions that the
+        // server speaks.
         let header =
             quiche::Header::from_slice(&mut buffer[..batch.bytes], 20).expect("an Initial");
         let mut answer = vec![0x80, 0, 0, 0, 0, header.scid.len() as u8];

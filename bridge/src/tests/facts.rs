@@ -1,5 +1,5 @@
-//! What the engine relies on in quiche 0.30.0 and boring 5.4.0, one test a fact. When the version moves and one of these
-//! fails, the code that leans on the fact is named here.
+//! What the engine relies on in quiche 0.30.0 and boring 5.4.0, one test a fact. When the version
+//! moves and one of these fails, the code that leans on the fact is named here.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ static DATA: [u8; 4 << 20] = [7; 4 << 20];
 
 fn lent(size: usize) -> Buffer {
     let owner = DATA.as_ptr().cast_mut().cast();
-    Buffer::Lent(unsafe { Lent::new(owner, DATA.as_ptr(), size) })
+    Buffer::Lent(unsafe { Lent::new(owner, DATA.as_ptr(), size, 0) })
 }
 
 // streams.rs, offer: no more than the capacity is offered.
@@ -290,6 +290,24 @@ fn a_one_way_stream_that_was_shut_down_is_never_collected() {
     );
 }
 
+// streams.rs, find_stops.
+#[test]
+fn a_stop_of_a_stream_that_was_named_is_no_event() {
+    let mut pair = Pair::connected();
+    let id = pair.client.open(true);
+    pair.client.offer(id, b"x", false);
+    pair.exchange();
+    let quiche = pair.client.quiche();
+    while quiche.stream_writable_next().is_some() {}
+    assert_eq!(pair.server.stop(id, 2), RQB_OK);
+    pair.exchange();
+    assert_eq!(
+        pair.client.quiche().stream_writable_next(),
+        None,
+        "quiche has learnt to name it: drop find_stops"
+    );
+}
+
 // connection.rs, new: the configuration of the handshake may go.
 #[test]
 fn a_shed_connection_still_answers() {
@@ -305,7 +323,8 @@ fn a_shed_connection_still_answers() {
     );
 }
 
-// streams.rs, rearm: a stream that was named and then met an empty connection window is lost without it.
+// streams.rs, rearm: a stream that was named and then met an empty connection window is lost
+// without it.
 #[test]
 fn a_named_stream_that_meets_no_capacity_is_not_named_again_by_itself() {
     let mut pair = Pair::connected();

@@ -98,7 +98,7 @@ fn buffers_split_and_clone_with_their_owner() {
     static DATA: [u8; 10] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9];
     let before = held();
     let owner = DATA.as_ptr().cast_mut().cast();
-    let mut buffer = Buffer::Lent(unsafe { Lent::new(owner, DATA.as_ptr(), 10) });
+    let mut buffer = Buffer::Lent(unsafe { Lent::new(owner, DATA.as_ptr(), 10, 0) });
     let rest = buffer.split_at(4);
     let copy = rest.clone();
     assert_eq!(held(), before + 3);

@@ -174,6 +174,64 @@ fn a_stream_stopped_after_our_fin_is_collected() {
 }
 
 #[test]
+fn a_stop_that_drops_unacknowledged_bytes_is_named() {
+    let mut pair = Pair::connected();
+    let id = pair.client.open(true);
+    pair.client.offer(id, b"x", false);
+    pair.exchange();
+    let before = held();
+    pair.client.offer(id, &DATA[..5000], true);
+    while pair.client.writable().is_some() {}
+    assert_eq!(pair.server.stop(id, 2), RQB_OK);
+    let stop = pair.pull(false);
+    pair.push(true, stop);
+    assert_eq!(held(), before, "the bytes are let go, not acknowledged");
+    assert_eq!(pair.client.writable(), Some(id));
+    assert_eq!(pair.client.writable(), None);
+    let offered = pair.client.offer(id, b"", false);
+    assert_eq!((offered.status, offered.code), (RQB_OFFER_STOPPED, 2));
+    pair.exchange();
+    assert_eq!(pair.client.writable(), None, "it is told once");
+}
+
+#[test]
+fn a_stop_of_an_idle_stream_is_told_by_the_next_offer() {
+    let mut pair = Pair::connected();
+    let id = pair.client.open(true);
+    pair.client.offer(id, b"x", false);
+    pair.exchange();
+    while pair.client.writable().is_some() {}
+    assert_eq!(pair.server.stop(id, 2), RQB_OK);
+    pair.exchange();
+    let offered = pair.client.offer(id, b"y", false);
+    assert_eq!((offered.status, offered.code), (RQB_OFFER_STOPPED, 2));
+}
+
+#[test]
+fn stops_that_cross_end_the_stream_on_both_sides() {
+    let mut pair = Pair::connected();
+    let id = pair.client.open(true);
+    pair.client.offer(id, b"x", false);
+    pair.exchange();
+    let before = held();
+    pair.client.offer(id, &DATA[..5000], false);
+    pair.server.offer(id, &DATA[..5000], false);
+    while pair.client.writable().is_some() || pair.server.writable().is_some() {}
+    assert_eq!(pair.client.stop(id, 1), RQB_OK);
+    assert_eq!(pair.server.stop(id, 2), RQB_OK);
+    pair.exchange();
+    assert_eq!(held(), before);
+    assert_eq!(pair.server.writable(), Some(id));
+    let offered = pair.server.offer(id, b"z", false);
+    assert_eq!((offered.status, offered.code), (RQB_OFFER_STOPPED, 1));
+    // The server's stop, its reset and its acknowledgements came in one packet: quiche collected
+    // the stream at once, and its code is gone with it.
+    assert_eq!(pair.client.offer(id, b"z", false).status, RQB_OFFER_GONE);
+    pair.exchange();
+    assert!(pair.is_collected(true, id) && pair.is_collected(false, id));
+}
+
+#[test]
 fn stopped_uploads_return_their_stream_credit() {
     let (client, mut server) = options();
     server.raw.max_streams_bidi = 4;

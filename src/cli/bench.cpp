@@ -2,6 +2,7 @@
 #include "cli/bench.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <memory>
 
 #include <fmt/format.h>
@@ -123,15 +124,18 @@ int run_client(const ClientOptions& options, Signals& signals) {
   if (!engine) return explain(engine.error());
   for (const std::string& warning : engine->take_warnings()) fmt::print(stderr, "riffle: {}\n", warning);
   Completion done;
+  const Error interrupted(Code::closed, "a signal came before the run was over");
+  std::atomic<bool> is_interrupted = false;
   const auto watch = signals.on_first([&] {
-    done.fail(Error(Code::closed, "a signal"));
+    is_interrupted = true;
+    done.fail(interrupted);
     engine->stop(300ms);
   });
   const auto report = chosen_run(options)(*engine, options, done);
   const Usage used = usage();
   engine->stop(300ms);
   engine->join();
-  if (!report) return explain(report.error());
+  if (!report || is_interrupted) return explain(is_interrupted ? interrupted : report.error());
   (options.json ? print_json : print_table)(options, *report, used);
   return 0;
 }

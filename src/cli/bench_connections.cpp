@@ -66,15 +66,15 @@ class OneHandshake final : public Handler {
 /// Connections that are being made at once in mode idle: below a server's bound of handshakes in progress.
 constexpr std::uint64_t connecting_at_once = 64;
 
-/// Until standard input is closed, or the run is ended from outside.
-void wait_for_end_of_input(Completion& done) {
+/// Until standard input is closed. The error: the run was ended from outside.
+Result<void> wait_for_end_of_input(Completion& done) {
   for (;;) {
     pollfd input{.fd = STDIN_FILENO, .events = POLLIN, .revents = 0};
     const int ready = ::poll(&input, 1, 100);
     char byte = 0;
-    if (ready > 0 && ::read(STDIN_FILENO, &byte, 1) <= 0) return;
+    if (ready > 0 && ::read(STDIN_FILENO, &byte, 1) <= 0) return {};
     const auto ended = done.wait(0ns);
-    if (ended || !(ended.error() == Code::timed_out)) return;
+    if (!ended && !(ended.error() == Code::timed_out)) return ended;
   }
 }
 
@@ -114,7 +114,7 @@ Result<Report> run_idle(const Engine& engine, const ClientOptions& options, Comp
   report.seconds = seconds_between(begin, Clock::now());
   report.operations = options.connections;
   std::fprintf(stderr, "holding %zu connections until standard input closes\n", sessions.size());
-  wait_for_end_of_input(done);
+  if (auto ended = wait_for_end_of_input(done); !ended) return std::unexpected(ended.error());
   report.udp = udp_of(sessions);
   for (const Session& session : sessions) (void)session.close();
   return report;

@@ -87,6 +87,7 @@ class Bench(TestCase):
         self.assertRegex(printed, r"(?s)rps with 127.*requests +\d+.*service time +p50 [\d.]+ µs")
 
     def test_a_signal_ends_a_run_and_the_server(self):
+        self.measure("download", "--bytes", 100_000)
         for arguments in (("download", "--bytes", 1 << 40), ("rps", "--secs", 1000), ("hps", "--secs", 1000),
                           ("idle", "--conns", 2), ("download", "--bytes", 1 << 40, "--callers", 1),
                           ("rps", "--secs", 1000, "--callers", 2), ("rps", "--secs", 100, "--rate", 10)):

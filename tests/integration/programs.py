@@ -55,10 +55,11 @@ class Program:
                 return match
 
     def wait_until_signals_are_waited_for(self):
-        """A signal that comes before the program has blocked it would end it by default."""
+        """A signal that comes before the program has blocked it would end it by default. (The mask of blocked ones does
+        not tell: it is empty again while a thread waits for them. SIGPIPE is ignored from the same moment on.)"""
         while self.process.poll() is None:
             status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
-            if int(re.search(r"SigBlk:\s*(\w+)", status)[1], 16) & 1 << (signal.SIGTERM - 1):
+            if int(re.search(r"SigIgn:\s*(\w+)", status)[1], 16) & 1 << (signal.SIGPIPE - 1):
                 return
             os.sched_yield()
 

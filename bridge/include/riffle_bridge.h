@@ -326,7 +326,8 @@ int32_t rqb_stream_offer(rqb_connection* connection, uint64_t id, void* owner, c
                          uint8_t fin, rqb_offered* out);
 /* Reads in order. An empty `to` only looks: after a parked stream was reset, nothing else tells it. */
 int32_t rqb_stream_read(rqb_connection* connection, uint64_t id, uint8_t* to, size_t size, rqb_read* out);
-/* Named once; again after it was drained (readable) or blocked (writable). RQB_NO_STREAM: none. */
+/* Named once; again after it was drained (readable) or blocked (writable). RQB_NO_STREAM: none. A stream that the peer has
+ * stopped is named writable if bytes were let go by it; one that had nothing under way learns of it by its next offer. */
 uint64_t rqb_readable_next(rqb_connection* connection);
 uint64_t rqb_writable_next(rqb_connection* connection);
 /* STOP_SENDING; what has arrived is thrown away. RQB_DONE: there was nothing left to stop. */

@@ -1,5 +1,7 @@
 #include "quiche/quiche_connection.hpp"
 
+#include <utility>
+
 #include "quiche/bridge_values.hpp"
 #include "quiche/end_reason.hpp"
 #include "quiche/tsan.hpp"
@@ -198,6 +200,13 @@ std::optional<StreamId> QuicheConnection::next_writable() noexcept {
   const std::uint64_t id = rqb_writable_next(bridge());
   if (id == RQB_NO_STREAM) return std::nullopt;
   return StreamId{id};
+}
+
+/// quiche names a stopped stream as writable only if it was not writable before; but it counts the stops.
+bool QuicheConnection::take_stops() noexcept {
+  rqb_stats now{};
+  if (rqb_stats_of(bridge(), &now) != RQB_OK) return false;
+  return std::exchange(stops_told_, now.streams_stopped_by_peer) != now.streams_stopped_by_peer;
 }
 
 std::uint64_t QuicheConnection::streams_left(Direction direction) const noexcept {

@@ -39,6 +39,7 @@ class QuicheConnection final : public core::QuicConnection {
   void set_priority(StreamId id, std::uint8_t urgency, bool incremental) noexcept override;
   std::optional<StreamId> next_readable() noexcept override;
   std::optional<StreamId> next_writable() noexcept override;
+  bool take_stops() noexcept override;
   std::uint64_t streams_left(Direction direction) const noexcept override;
   void close(CloseKind kind, std::uint64_t code, std::string_view reason) noexcept override;
 
@@ -65,6 +66,7 @@ class QuicheConnection final : public core::QuicConnection {
   mutable rqb_snapshot snapshot_{};
   mutable bool is_stale_ = true;    ///< something has happened since the snapshot
   mutable bool is_broken_ = false;  ///< a panic: the bridge answers no more
+  std::uint64_t stops_told_ = 0;
   bool closed_by_us_ = false;
   bool version_unsupported_ = false;
 };

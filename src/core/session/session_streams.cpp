@@ -99,8 +99,9 @@ void Session::hand_out_accepted() {
 }
 
 void Session::take_back(meet::Asking& asking) {
+  if (asking.question != meet::Question::accept_stream) return;
   auto& accept = static_cast<meet::AskingFor<Ref<meet::StreamMeet>>&>(asking);
-  if (asking.question != meet::Question::accept_stream || !accept.value) return;
+  if (!accept.value) return;
   Stream* stream = find(StreamId{(*accept.value)->id.load()});
   if (stream != nullptr && !is_over()) {
     stream->next_opening = first_accepted_;

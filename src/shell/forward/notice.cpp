@@ -4,7 +4,8 @@
 
 namespace riffle::forwarding {
 
-Mailbox::~Mailbox() {
+void Mailbox::close() noexcept {
+  is_closed_.store(true);
   take([](Notice&, std::uint32_t) {});
 }
 
@@ -15,6 +16,10 @@ void Mailbox::post(Notice& notice, std::uint32_t happened) noexcept {
   do {
     notice.next = head;
   } while (!head_.compare_exchange_weak(head, &notice));
+  if (is_closed_.load()) {
+    close();  // it was linked behind the last look of whoever closed it
+    return;
+  }
   if (asleep_.load() && asleep_.exchange(false)) poller_->wake();
 }
 

@@ -62,9 +62,12 @@ class Mailbox {
   explicit Mailbox(std::unique_ptr<runtime::Poller> poller) noexcept : poller_(std::move(poller)) {}
   Mailbox(const Mailbox&) = delete;
   Mailbox& operator=(const Mailbox&) = delete;
-  ~Mailbox();
+  ~Mailbox() { close(); }
 
   void post(Notice& notice, std::uint32_t happened) noexcept;
+  /// Nobody will read any more: what is there is let go, and what comes too. (A notice keeps its session's link, which
+  /// keeps the mailbox: a list that nobody takes would keep all of them.)
+  void close() noexcept;
   /// Makes the forwarding thread look around.
   void wake() noexcept;
   /// Everything that is there, oldest first; each is given to `told(notice, happened)` and released.
@@ -88,6 +91,7 @@ class Mailbox {
   std::unique_ptr<runtime::Poller> poller_;
   std::atomic<Notice*> head_{nullptr};
   std::atomic<bool> asleep_{false};
+  std::atomic<bool> is_closed_{false};
 };
 
 /// Purpose: what the session's loop and the forwarding thread share of one session.

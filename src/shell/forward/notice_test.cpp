@@ -47,6 +47,16 @@ TEST(ForwardMailbox, TellsAgainWhatHappensWhileItTells) {
   EXPECT_EQ(told, 2);
 }
 
+TEST(ForwardMailbox, LetsGoOfWhatNobodyWillTakeAnyMore) {
+  const auto mailbox = make_mailbox();
+  const auto before = make_notice(0), after = make_notice(4);
+  mailbox->post(*before, stream_readable);
+  mailbox->close();
+  mailbox->post(*after, stream_readable);
+  EXPECT_EQ(before->references.load(), 1U);
+  EXPECT_EQ(after->references.load(), 1U);
+}
+
 TEST(ForwardMailbox, WakesWhoeverSleepsAndLosesNothing) {
   constexpr int posters = 3, rounds = 2000;
   const auto mailbox = make_mailbox();

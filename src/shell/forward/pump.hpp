@@ -72,7 +72,10 @@ class Pump {
   explicit Pump(std::shared_ptr<Mailbox> mailbox);
   Pump(const Pump&) = delete;
   Pump& operator=(const Pump&) = delete;
-  ~Pump() { stop(); }
+  ~Pump() {
+    stop();
+    mailbox_->close();
+  }
 
   void run_thread(Role& role);
   /// Ends the thread; the last tasks posted have run then. Twice is once.

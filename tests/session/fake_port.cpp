@@ -122,7 +122,8 @@ void FakePort::take(const Message& message) {
       stream->stop_code = message.number;
       drop_held(*stream);
       say({.kind = Message::Kind::reset, .id = message.id, .bytes = {}, .number = message.number});
-      writable_.push_back(message.id);
+      has_stops_ = true;
+      if (std::exchange(stream->wants_room, false)) writable_.push_back(message.id);
       break;
     case stream_window:
       stream->allowed = message.number;

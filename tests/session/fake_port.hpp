@@ -58,6 +58,7 @@ class FakePort final : public core::StreamPort {
   std::optional<StreamId> next_readable() noexcept override;
   std::optional<StreamId> next_writable() noexcept override;
   std::uint64_t streams_left(Direction direction) const noexcept override;
+  bool take_stops() noexcept override { return std::exchange(has_stops_, false); }
   void close(CloseKind kind, std::uint64_t code, std::string_view reason) noexcept override;
 
  private:
@@ -99,6 +100,7 @@ class FakePort final : public core::StreamPort {
   void wake_writers();
 
   Role role_;
+  bool has_stops_ = false;
   FakeWindows ours_;
   FakePort* peer_ = nullptr;
   core::PortState state_ = core::PortState::established;

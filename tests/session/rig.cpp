@@ -11,7 +11,7 @@ namespace riffle::test {
 
 // ---- one side's loop ---------------------------------------------------------------------------------------------
 
-Side::Side(Role role, const SideOptions& options)
+Host::Host(Role role, const HostOptions& options)
     : options_(options),
       link_(meet::Held<meet::LoopLink>::adopt(new meet::LoopLink(*this, nullptr))),
       meet_(meet::Held<meet::SessionMeet>::adopt(
@@ -28,16 +28,16 @@ Side::Side(Role role, const SideOptions& options)
       meet_, stock);
 }
 
-Side::~Side() { tear_down(now_); }
+Host::~Host() { tear_down(now_); }
 
-void Side::begin(Instant now) {
+void Host::begin(Instant now) {
   now_ = now;
   session_->begin(now);
 }
 
-void Side::adopt(Instant now) { session_->adopt(*port, now); }
+void Host::adopt(Instant now) { session_->adopt(*port, now); }
 
-bool Side::cycle(Instant now) {
+bool Host::cycle(Instant now) {
   if (is_dead || !session_) return false;
   now_ = now;
   ++cycles;
@@ -81,7 +81,7 @@ bool Side::cycle(Instant now) {
   return did;
 }
 
-void Side::take_attention(Instant now) {
+void Host::take_attention(Instant now) {
   for (meet::AttentionNode* node = link_->list.take(); node != nullptr;) {
     meet::AttentionNode* next = node->next;
     const std::uint32_t bits = meet::AttentionList::take_bits(*node);
@@ -102,7 +102,7 @@ void Side::take_attention(Instant now) {
   }
 }
 
-void Side::run_actions(Instant now) {
+void Host::run_actions(Instant now) {
   now_ = now;
   while (meet::Asking* asking = session_->take_question()) {
     if (asking->question == meet::Question::readable_streams || asking->question == meet::Question::writable_streams) {
@@ -118,7 +118,7 @@ void Side::run_actions(Instant now) {
   session_->end_actions();
 }
 
-void Side::take_released(Instant now) {
+void Host::take_released(Instant now) {
   while (base::SendBlock* block = stock.released.first) {
     stock.released.first = block->next;
     static_cast<core::Stream*>(block->stream)->session->on_released(*block, now);
@@ -126,13 +126,13 @@ void Side::take_released(Instant now) {
   }
 }
 
-void Side::reply(meet::Asking& asking) {
+void Host::reply(meet::Asking& asking) {
   if (!asking.answer()) session_->take_back(asking);
   meet_->asking_count.fetch_sub(1);
   asking.release();
 }
 
-void Side::run(const core::Action& action) {
+void Host::run(const core::Action& action) {
   using namespace core::action;
   using Kind = Event::Kind;
   std::visit(
@@ -176,13 +176,13 @@ void Side::run(const core::Action& action) {
       action);
 }
 
-void Side::tell(Event event) {
+void Host::tell(Event event) {
   // Without a handler only the session's own events are of interest to a test.
   events.push_back(event);
   if (options_.has_handler && on_event) on_event(event);
 }
 
-void Side::deliver(StreamId id) {
+void Host::deliver(StreamId id) {
   while (auto delivered = session_->begin_delivery(id, now_)) {
     EXPECT_TRUE(options_.has_handler);
     EXPECT_FALSE(has_fin[id]) << "data behind the fin";
@@ -194,13 +194,13 @@ void Side::deliver(StreamId id) {
   }
 }
 
-Instant Side::next_deadline() const {
+Instant Host::next_deadline() const {
   if (is_dead || !session_) return never;
   if (session_->is_over()) return port ? port->next_deadline() : never;
   return session_->next_deadline();
 }
 
-void Side::tear_down(Instant now) {
+void Host::tear_down(Instant now) {
   if (!session_) return;
   on_event = nullptr;
   on_data = nullptr;
@@ -231,7 +231,7 @@ void Side::tear_down(Instant now) {
 
 // ---- one side's application --------------------------------------------------------------------------------------
 
-AppStream Side::open(Direction direction, bool fail_at_once) {
+AppStream Host::open(Direction direction, bool fail_at_once) {
   auto* shared =
       new meet::StreamMeet(meet_, direction, true, options_.limits.receive_list, options_.limits.send_credit);
   shared->fail_at_once = fail_at_once;
@@ -242,21 +242,21 @@ AppStream Side::open(Direction direction, bool fail_at_once) {
   return stream;
 }
 
-void Side::close(std::uint64_t code, std::string_view reason) {
+void Host::close(std::uint64_t code, std::string_view reason) {
   meet_->request_close(AppCode{code}, reason);
   meet_->close_called.store(true);
   meet_->state.store(SessionState::closed);
   link_->attend(*meet_, meet::session_close);
 }
 
-AppStream Side::share(StreamId id) { return AppStream(Ref<meet::StreamMeet>::share(session_->share(id))); }
+AppStream Host::share(StreamId id) { return AppStream(Ref<meet::StreamMeet>::share(session_->share(id))); }
 
-std::size_t Side::count(Event::Kind kind) const {
+std::size_t Host::count(Event::Kind kind) const {
   return static_cast<std::size_t>(
       std::count_if(events.begin(), events.end(), [kind](const Event& e) { return e.kind == kind; }));
 }
 
-std::optional<Event> Side::first(Event::Kind kind) const {
+std::optional<Event> Host::first(Event::Kind kind) const {
   for (const Event& event : events) {
     if (event.kind == kind) return event;
   }
@@ -274,7 +274,7 @@ Rig::Rig(Family which, RigOptions options)
   client.outbox = &server.inbox;
   server.outbox = &client.inbox;
   if (!options.is_connected) return;
-  for (Side* side : {&client, &server}) {
+  for (Host* side : {&client, &server}) {
     side->begin(clock.now());
     side->adopt(clock.now());
   }

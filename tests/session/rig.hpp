@@ -39,7 +39,7 @@ struct Event {
   std::uint64_t number = 0;  ///< the code of a reset or stop; an error's Code; how many are stalled
 };
 
-struct SideOptions {
+struct HostOptions {
   bool has_handler = false;
   std::optional<Delivery> delivery;  ///< unset: active with a handler, else passive
   StreamLimits limits;
@@ -55,12 +55,12 @@ struct Input {
   core::Arrival arrival;
 };
 
-class Side final : private meet::Wakeable {
+class Host final : private meet::Wakeable {
  public:
-  Side(Role role, const SideOptions& options);
-  ~Side();
-  Side(const Side&) = delete;
-  Side& operator=(const Side&) = delete;
+  Host(Role role, const HostOptions& options);
+  ~Host();
+  Host(const Host&) = delete;
+  Host& operator=(const Host&) = delete;
 
   // ---- the loop ----
   /// One cycle. True when it did something.
@@ -113,7 +113,7 @@ class Side final : private meet::Wakeable {
   void tell(Event event);
   void reply(meet::Asking& asking);
 
-  const SideOptions options_;
+  const HostOptions options_;
   meet::Held<meet::LoopLink> link_;
   meet::Held<meet::SessionMeet> meet_;
   Ref<meet::SessionMeet> handle_;
@@ -124,7 +124,7 @@ class Side final : private meet::Wakeable {
 };
 
 struct RigOptions {
-  SideOptions client, server;
+  HostOptions client, server;
   bool is_connected = true;
 };
 
@@ -140,7 +140,7 @@ class Rig {
   /// Until neither has anything to do at this instant.
   void settle();
   bool has(core::Capability what) const { return core::has(client.port->capabilities(), what); }
-  FakePort& fake(Side& side) { return static_cast<FakePort&>(*side.port); }
+  FakePort& fake(Host& side) { return static_cast<FakePort&>(*side.port); }
   /// A stream of the client with its counterpart at the server, which must have no handler. QUIC's peer hears of a
   /// stream by its first byte, so `first` goes along.
   std::pair<AppStream, AppStream> stream_pair(std::string_view first = "!");
@@ -148,7 +148,7 @@ class Rig {
   quiche::VirtualClock clock;
   const Family family;
   std::shared_ptr<void> keep;  // of the ports
-  Side client, server;
+  Host client, server;
 
  private:
   bool step();

@@ -30,7 +30,7 @@ void transfer(Rig& rig, const AppStream& from, const AppStream& to, const std::s
   EXPECT_TRUE(got == data) << "other bytes came than were sent";
 }
 
-AppStream accept(Rig& rig, Side& side) {
+AppStream accept(Rig& rig, Host& side) {
   Ask<Ref<meet::StreamMeet>> asking(meet::Question::accept_stream);
   asking.post(side.meet());
   EXPECT_TRUE(rig.run([&] { return asking.is_answered(); }));
@@ -67,8 +67,8 @@ TEST_P(Streams, CarryAnySizeByteExactBothWays) {
 TEST_P(Streams, OfOneWayCarryDataOrAreUnsupported) {
   Rig rig(family());
   for (const bool from_client : {true, false}) {
-    Side& from = from_client ? rig.client : rig.server;
-    Side& to = from_client ? rig.server : rig.client;
+    Host& from = from_client ? rig.client : rig.server;
+    Host& to = from_client ? rig.server : rig.client;
     AppStream ours = from.open(unidirectional);
     if (!rig.has(core::Capability::unidirectional)) {
       Ask<> opened(meet::Question::stream_open);
@@ -96,7 +96,7 @@ TEST_P(Streams, AreNumberedAsTheirTransportDoesIt) {
   Rig rig(family());
   std::vector<AppStream> streams;
   for (int i = 0; i < 2; ++i) {
-    for (Side* side : {&rig.client, &rig.server}) {
+    for (Host* side : {&rig.client, &rig.server}) {
       streams.push_back(side->open());
       if (rig.has(core::Capability::unidirectional)) streams.push_back(side->open(unidirectional));
     }

@@ -184,6 +184,7 @@ void Session::on_deadline(Instant now) {
     }
     return;
   }
+  if (now >= stall_check_) check_stalled(now);
   if (port_ != nullptr && now >= port_->next_deadline()) port_->on_deadline(now);
   is_dirty_ = true;
 }
@@ -191,7 +192,7 @@ void Session::on_deadline(Instant now) {
 Instant Session::next_deadline() const noexcept {
   if (is_over()) return never;
   const Instant port = port_ != nullptr ? port_->next_deadline() : never;
-  return std::min(port, handshake_deadline_);
+  return std::min({port, handshake_deadline_, stall_check_});
 }
 
 void Session::on_session_attention(std::uint32_t bits, Instant now) {
@@ -233,7 +234,6 @@ void Session::on_released(base::SendBlock& block, Instant now) {
 void Session::collect(Instant now) {
   is_dirty_ = false;
   if (is_over()) return;
-  check_stalled();
   if (pending_close_ && pending_close_->takes_left > 0 && --pending_close_->takes_left > 0) is_dirty_ = true;
   if (port_ != nullptr) collect_from_port(now);
   if (pending_close_ && pending_close_->takes_left == 0 && (port_ == nullptr || state_ == SessionState::init)) {
@@ -250,6 +250,9 @@ void Session::collect(Instant now) {
 
 void Session::collect_from_port(Instant now) {
   if (state_ == SessionState::handshaking && port_->state() == PortState::established) on_established(now);
+  const bool has_input = std::exchange(received_input_, false);
+  // First: a stream whose receiving side ends too may be gone from the transport once that was read.
+  if (has_input && port_->take_stops()) look_for_stops();
   while (const auto id = port_->next_readable()) {
     Stream* stream = find(*id);
     if (stream == nullptr) stream = accept(*id, now);
@@ -258,7 +261,7 @@ void Session::collect_from_port(Instant now) {
     advance_reading(*stream, now);
   }
   take_writable();
-  if (std::exchange(received_input_, false)) probe_parked(now);
+  if (has_input) probe_parked(now);
   publish_open_credit();
   if (first_opening_ != nullptr &&
       port_->streams_left(Direction::bidirectional) + port_->streams_left(Direction::unidirectional) != 0) {
@@ -287,13 +290,9 @@ void Session::collect_from_port(Instant now) {
 /// A transport names streams when the peer gives credit, or when its own queue has drained.
 void Session::take_writable() {
   while (const auto id = port_->next_writable()) {
-    Stream* stream = find(*id);
-    if (stream == nullptr) continue;
-    stream->is_blocked = false;
-    if (stream->first_block != nullptr) {
+    if (Stream* stream = find(*id)) {
+      stream->is_blocked = false;
       schedule_send(*stream);
-    } else if (stream->can_send()) {
-      probe_stopped(*stream);
     }
   }
 }

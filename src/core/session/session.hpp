@@ -175,10 +175,11 @@ class Session {
   void apply_delivery(Stream& stream, Delivery delivery, Instant now);
   void queue_delivery(Stream& stream);
   void wake_reader(Stream& stream);
-  void park(Stream& stream);
+  void park(Stream& stream, Instant now);
   void unpark(Stream& stream);
-  void check_stalled();
+  void check_stalled(Instant now);
   void probe_parked(Instant now);
+  bool has_bytes(Stream& stream, Instant now);
   std::span<std::byte> scratch_room();
   void stop_reading(Stream& stream, AppCode code, Code told);
   Result<Read> read_now(Stream& stream, std::size_t max, Instant now);
@@ -195,7 +196,7 @@ class Session {
   void schedule_send(Stream& stream);
   void refill(Instant now);
   bool offer_blocks(Stream& stream, Instant now);
-  void probe_stopped(Stream& stream);
+  void look_for_stops();
   void on_stopped(Stream& stream, AppCode code);
   void settle_taken(Stream& stream, std::int64_t taken, Instant now);
   void give_credit(Stream& stream, std::int64_t size);
@@ -219,6 +220,7 @@ class Session {
   SessionState state_ = SessionState::init;
   CloseReason reason_;
   Instant handshake_deadline_ = never;
+  Instant stall_check_ = never;  // while more streams are parked than readers may stall
   bool is_dirty_ = false;
   bool received_input_ = false;
   bool end_postponed_ = false;  // the transport has ended; what came before is being told
@@ -241,7 +243,7 @@ class Session {
   Stream* last_opening_ = nullptr;
   Stream* finished_ = nullptr;
   std::vector<StreamId> ends_untold_;     // a handler's passive streams whose end it learns in this cycle
-  base::SendBlock* probe_ = nullptr;          // nothing, offered to learn of a STOP_SENDING
+  base::SendBlock* probe_ = nullptr;      // nothing, offered to learn of a STOP_SENDING
   base::SendBlock* discarded_ = nullptr;  // never sent: their owners' release callbacks run in end_actions
   std::int64_t withheld_ = 0;             // session credit kept back while the engine's send budget is used up
   Stream* first_parked_ = nullptr;        // longest first

@@ -10,6 +10,9 @@ namespace {
 
 /// Every reader gets so much, however full the engine's budget is, or nobody could drain it.
 constexpr std::uint64_t least_list = 4096;
+/// A reader that has not moved for so long, with its stream parked, has stalled. A thread that is merely behind moves
+/// within milliseconds; a connection that is held up by too many of them waits no longer than this.
+constexpr Duration stalled_after = std::chrono::seconds(1);
 /// A scratch slab is filled on behind what a handler kept while so much room is left.
 constexpr std::size_t least_scratch = 16 * 1024;
 constexpr std::size_t scratch_size = 64 * 1024;
@@ -29,8 +32,8 @@ void Session::advance_reading(Stream& stream, Instant now) {
     queue_delivery(stream);
   } else if (stream.meet) {
     fill_list(stream, now);
-  } else {
-    park(stream);
+  } else if (has_bytes(stream, now)) {
+    park(stream, now);
     if (shared_->has_handler) actions.emplace_back(action::Readable{stream.id});
   }
 }
@@ -62,7 +65,7 @@ void Session::fill_list(Stream& stream, Instant now) {
     const std::uint64_t room = list_room(stream);
     if (room == 0) {
       if (!reading.park()) continue;
-      park(stream);
+      park(stream, now);
       break;
     }
     const auto tail = reading.tail_room(room);
@@ -101,7 +104,7 @@ void Session::on_read_status(Stream& stream, const ReadInto& got, Instant now) {
       end_reading(stream, ReceiveState::done, AppCode{0});
       break;
   }
-  touch(stream, now);
+  if (got.status != ReadInto::Status::nothing) touch(stream, now);
 }
 
 void Session::end_reading(Stream& stream, ReceiveState state, AppCode code) {
@@ -335,6 +338,8 @@ Result<Read> Session::read_now(Stream& stream, std::size_t max, Instant now) {
   if (stream.receive != ReceiveState::receiving) {
     read.status = Read::Status::end_of_stream;
     read.fin = true;
+    stream.receive = ReceiveState::done;
+    maybe_finish(stream);
     return read;
   }
   const auto room = scratch_room();
@@ -390,15 +395,17 @@ void Session::stop_reading(Stream& stream, AppCode code, Code told) {
 
 // ---- stalled readers (design/streams.md, "Flow control that keeps its promise") -----------------------------------
 
-void Session::park(Stream& stream) {
+void Session::park(Stream& stream, Instant now) {
   if (stream.is_parked) return;
   stream.is_parked = true;
+  stream.parked_since = now;
+  stream.parked_at = stream.meet ? stream.meet->reading.consumed_bytes() : stream.consumed;
   stream.parked_previous = last_parked_;
   stream.parked_next = nullptr;
   (last_parked_ != nullptr ? last_parked_->parked_next : first_parked_) = &stream;
   last_parked_ = &stream;
-  // One more than was promised: told in the next cycle, if it has not moved by then.
-  if (++parked_count_ > options_.limits.stalled_readers_tolerated) is_dirty_ = true;
+  const bool is_too_many = ++parked_count_ > options_.limits.stalled_readers_tolerated;
+  if (is_too_many && stall_check_ == never) stall_check_ = now + stalled_after;
 }
 
 void Session::unpark(Stream& stream) {
@@ -409,36 +416,59 @@ void Session::unpark(Stream& stream) {
   --parked_count_;
 }
 
-void Session::check_stalled() {
+/// Many readers may be behind at one moment; stalled are those that have not moved for a while.
+void Session::check_stalled(Instant now) {
   const std::uint32_t promised = options_.limits.stalled_readers_tolerated;
-  if (parked_count_ <= promised) {
+  stall_check_ = parked_count_ > promised ? now + stalled_after : never;
+  std::uint64_t stalled = 0;
+  for (Stream* stream = first_parked_; stream != nullptr; stream = stream->parked_next) {
+    const std::uint64_t consumed = stream->meet ? stream->meet->reading.consumed_bytes() : stream->consumed;
+    if (std::exchange(stream->parked_at, consumed) != consumed) stream->parked_since = now;
+    stalled += now - stream->parked_since >= stalled_after ? 1 : 0;
+  }
+  if (stalled <= promised) {
     stalled_told_ = 0;
     return;
   }
-  if (parked_count_ > stalled_told_) {
-    stalled_told_ = parked_count_;
+  if (stalled > stalled_told_) {
     ++stats_.session_blocked_events;
-    actions.emplace_back(action::SessionBlocked{parked_count_});
+    actions.emplace_back(action::SessionBlocked{stalled});
   }
   // What a stalled stream may hold in the worst case: its window in the transport and its list.
   const std::uint64_t each = options_.stream_window + options_.limits.receive_list;
-  const std::uint64_t budget =
-      options_.limits.session_receive_budget != 0 ? options_.limits.session_receive_budget : promised * each;
-  while (parked_count_ * each > budget && first_parked_ != nullptr) {
-    ++stats_.streams_stopped_for_budget;
-    stop_reading(*first_parked_, AppCode{0}, Code::budget_exhausted);
+  const std::uint64_t given = options_.limits.session_receive_budget;
+  const std::uint64_t budget = given != 0 ? given : promised * each;
+  for (Stream* stream = first_parked_; stream != nullptr && stalled * each > budget;) {
+    Stream* next = stream->parked_next;
+    if (now - stream->parked_since >= stalled_after) {
+      --stalled;
+      ++stats_.streams_stopped_for_budget;
+      stop_reading(*stream, AppCode{0}, Code::budget_exhausted);
+    }
+    stream = next;
   }
+  stalled_told_ = stalled;
 }
 
 void Session::probe_parked(Instant now) {
   // A stream that nobody reads gets no second readable event, not even for a RESET (facts/quiche.md).
   for (Stream* stream = first_parked_; stream != nullptr;) {
     Stream* next = stream->parked_next;
-    const ReadInto got = port_->read_into(stream->id, {});
-    if (got.status == ReadInto::Status::reset || got.status == ReadInto::Status::gone)
-      on_read_status(*stream, got, now);
+    has_bytes(*stream, now);
     stream = next;
   }
+}
+
+/// A read without room: whether bytes wait in the transport. If not, the stream is no longer parked, and its end, if
+/// that was what came, is known.
+bool Session::has_bytes(Stream& stream, Instant now) {
+  const ReadInto got = port_->read_into(stream.id, {});
+  if (got.status == ReadInto::Status::data && !got.fin) return true;
+  if (stream.is_parked) unpark(stream);
+  if (got.status != ReadInto::Status::nothing && shared_->has_handler)
+    actions.emplace_back(action::Readable{stream.id});
+  on_read_status(stream, got, now);
+  return false;
 }
 
 }  // namespace riffle::core

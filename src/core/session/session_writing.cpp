@@ -187,14 +187,19 @@ void Session::on_stopped(Stream& stream, AppCode code) {
   is_dirty_ = true;
 }
 
-/// A stream that has nothing to send is named writable when the peer stopped it: offering nothing tells.
-void Session::probe_stopped(Stream& stream) {
-  if (!has(port_->capabilities(), Capability::reset_codes)) return;
+/// Some stream was stopped: offering nothing tells which.
+void Session::look_for_stops() {
   if (probe_ == nullptr) probe_ = base::SendBlock::make_copy({}, false);
-  const Offered offered = port_->offer(stream.id, *probe_);
-  if (offered.status != Offered::Status::stopped) return;
-  on_stopped(stream, offered.code);
-  maybe_finish(stream);
+  std::vector<Stream*> open;
+  streams_.for_each([&open](Stream& stream) {
+    if (stream.send == SendState::open || stream.send == SendState::ending) open.push_back(&stream);
+  });
+  for (Stream* stream : open) {
+    const Offered offered = port_->offer(stream->id, *probe_);
+    if (offered.status != Offered::Status::stopped) continue;
+    on_stopped(*stream, offered.code);
+    maybe_finish(*stream);
+  }
 }
 
 /// What the transport took: off the books, and its credit back to the writers.

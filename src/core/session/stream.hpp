@@ -61,6 +61,8 @@ struct Stream {
   std::uint64_t received = 0;
   std::uint64_t consumed = 0;
   std::uint64_t held_counted = 0;  ///< bytes of its list that the loop's budget knows of
+  std::uint64_t parked_at = 0;     ///< consumed when it was parked, or when its reader last moved
+  Instant parked_since{};
   Stream* parked_next = nullptr;
   Stream* parked_previous = nullptr;
 

@@ -116,6 +116,9 @@ class StreamPort {
   /// the peer is first heard of here.
   virtual std::optional<StreamId> next_readable() noexcept = 0;
   virtual std::optional<StreamId> next_writable() noexcept = 0;
+  /// Whether the peer has stopped streams since the last call (STOP_SENDING). `next_writable` need not name a stream
+  /// that has nothing queued, so the session looks at its own: an offer, also of nothing, says `stopped`.
+  virtual bool take_stops() noexcept { return false; }
   /// How many more streams the peer lets us open now.
   virtual std::uint64_t streams_left(Direction direction) const noexcept = 0;
 

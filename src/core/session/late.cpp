@@ -36,6 +36,7 @@ void settle_late(meet::StreamMeet& stream) {
   auto open = meet::WriteState::open;
   stream.write_state.compare_exchange_strong(open, meet::WriteState::closed);
   stream.reading.publish_end(meet::ReadEnd::closed, 0);
+  stream.reading.set_active(false);
   stream.is_finished.store(true);
   if (meet::Wakeable* waiter = stream.reading.take_waiter()) waiter->wake();
   for (base::SendBlock* block = stream.mailbox.take(); block != nullptr;) {

@@ -113,7 +113,6 @@ void Session::end(CloseReason reason, Instant now) {
   first_accepted_ = last_accepted_ = nullptr;
   accepted_count_ = 0;
   cached_ = delivering_ = nullptr;
-  ends_untold_.clear();
   take_askings();
   answer_all(asking_connected_, &error);
   answer_all(asking_accept_, &error);
@@ -135,6 +134,7 @@ void Session::end_stream(Stream& stream) {
     auto open = meet::WriteState::open;
     shared.write_state.compare_exchange_strong(open, meet::WriteState::closed);
     shared.reading.publish_end(meet::ReadEnd::closed, 0);
+    shared.reading.set_active(false);  // from now on every read says `closed`, whatever the mode was
     wake_reader(stream);
     const Error error = closed_error();
     for (meet::Asking* asking = shared.asking.take(); asking != nullptr;) {
@@ -252,7 +252,8 @@ void Session::collect_from_port(Instant now) {
   if (state_ == SessionState::handshaking && port_->state() == PortState::established) on_established(now);
   const bool has_input = std::exchange(received_input_, false);
   // First: a stream whose receiving side ends too may be gone from the transport once that was read.
-  if (has_input && port_->take_stops()) look_for_stops();
+  heard_stops_ = has_input && port_->take_stops();
+  if (heard_stops_) look_for_stops();
   while (const auto id = port_->next_readable()) {
     Stream* stream = find(*id);
     if (stream == nullptr) stream = accept(*id, now);
@@ -299,10 +300,6 @@ void Session::take_writable() {
 
 void Session::end_actions() {
   actions.clear();
-  for (const StreamId id : ends_untold_) {
-    if (Stream* stream = find(id)) finish_if_drained(*stream);
-  }
-  ends_untold_.clear();
   free_discarded();
   for (Stream** link = &finished_; *link != nullptr;) {
     Stream* stream = *link;

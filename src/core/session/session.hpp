@@ -168,7 +168,7 @@ class Session {
   void account(Stream& stream);
   void forget_held(Stream& stream) noexcept;
   void settle_passive(Stream& stream, Instant now);
-  void finish_if_drained(Stream& stream);
+  void finish_if_drained(Stream& stream, bool has_looked);
   std::uint64_t list_room(const Stream& stream) const noexcept;
   void on_read_status(Stream& stream, const ReadInto& got, Instant now);
   void end_reading(Stream& stream, ReceiveState state, AppCode code);
@@ -197,6 +197,7 @@ class Session {
   void refill(Instant now);
   bool offer_blocks(Stream& stream, Instant now);
   void look_for_stops();
+  void probe_stop(Stream& stream);
   void on_stopped(Stream& stream, AppCode code);
   void settle_taken(Stream& stream, std::int64_t taken, Instant now);
   void give_credit(Stream& stream, std::int64_t size);
@@ -223,6 +224,7 @@ class Session {
   Instant stall_check_ = never;  // while more streams are parked than readers may stall
   bool is_dirty_ = false;
   bool received_input_ = false;
+  bool heard_stops_ = false;    // in this cycle
   bool end_postponed_ = false;  // the transport has ended; what came before is being told
 
   // A close that waits until what was written before it has been offered.
@@ -242,7 +244,6 @@ class Session {
   Stream* first_opening_ = nullptr;
   Stream* last_opening_ = nullptr;
   Stream* finished_ = nullptr;
-  std::vector<StreamId> ends_untold_;     // a handler's passive streams whose end it learns in this cycle
   base::SendBlock* probe_ = nullptr;      // nothing, offered to learn of a STOP_SENDING
   base::SendBlock* discarded_ = nullptr;  // never sent: their owners' release callbacks run in end_actions
   std::int64_t withheld_ = 0;             // session credit kept back while the engine's send budget is used up

@@ -120,20 +120,16 @@ void Session::end_reading(Stream& stream, ReceiveState state, AppCode code) {
     stream.meet->counters.fin_received.store(state == ReceiveState::ended, std::memory_order_relaxed);
     stream.meet->reading.publish_end(stream.read_end, stream.read_code);
     wake_reader(stream);
-    if (state == ReceiveState::ended && !stream.is_pushed() && shared_->has_handler) {
-      ends_untold_.push_back(stream.id);  // its handler may read the end in this cycle
-      is_dirty_ = true;
-    } else {
-      finish_if_drained(stream);
-    }
+    finish_if_drained(stream, false);
   }
   maybe_finish(stream);
 }
 
-/// RD-18: the loop learns when all was read, and gives the stream back then.
-void Session::finish_if_drained(Stream& stream) {
+/// RD-18: the loop learns when all was read, and gives the stream back then. A handler's stream may yet become active
+/// and have its end delivered, so there a reader must have looked behind the last byte.
+void Session::finish_if_drained(Stream& stream, bool has_looked) {
   if (stream.receive != ReceiveState::ended || stream.is_pushed() || !stream.meet) return;
-  if (stream.meet->reading.notify_when_drained()) return;
+  if (stream.meet->reading.notify_when_drained() || (shared_->has_handler && !has_looked)) return;
   stream.receive = ReceiveState::done;
   maybe_finish(stream);
 }
@@ -293,7 +289,7 @@ void Session::settle_passive(Stream& stream, Instant now) {
     actions.emplace_back(action::Readable{stream.id});
     is_dirty_ = true;
   }
-  finish_if_drained(stream);
+  finish_if_drained(stream, false);
 }
 
 // ---- reading by a handler ----------------------------------------------------------------------------------------
@@ -366,11 +362,12 @@ Result<Read> Session::read_now(Stream& stream, std::size_t max, Instant now) {
 }
 
 void Session::on_refill(Stream& stream, Instant now) {
+  const bool was_ended = stream.receive == ReceiveState::ended;
   stream.meet->reading.unpark();
   account(stream);
   if (stream.is_parked) unpark(stream);
   if (stream.receive == ReceiveState::receiving && stream.has_input && !stream.is_pushed()) fill_list(stream, now);
-  finish_if_drained(stream);
+  finish_if_drained(stream, was_ended);
   is_dirty_ = true;
 }
 

@@ -64,6 +64,7 @@ Stream* Session::accept(StreamId id, Instant now) {
     return nullptr;
   }
   Stream& stream = make(id, false, direction_of(id));
+  if (heard_stops_ && stream.can_send()) probe_stop(stream);
   ++stats_.streams_accepted;
   touch(stream, now);
   if (shared_->has_handler) {
@@ -298,6 +299,7 @@ void Session::maybe_finish(Stream& stream) {
     stats_.writes_blocked += stream.meet->credit.times_blocked();
     const Error error(Code::closed, "the stream has ended");
     answer_all(stream.first_asking, &error);
+    stream.meet->reading.set_active(false);
     stream.meet->is_finished.store(true);
     stream.meet->core = nullptr;
   }

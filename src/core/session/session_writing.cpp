@@ -187,19 +187,22 @@ void Session::on_stopped(Stream& stream, AppCode code) {
   is_dirty_ = true;
 }
 
-/// Some stream was stopped: offering nothing tells which.
+/// Some stream was stopped by the peer.
 void Session::look_for_stops() {
-  if (probe_ == nullptr) probe_ = base::SendBlock::make_copy({}, false);
   std::vector<Stream*> open;
   streams_.for_each([&open](Stream& stream) {
     if (stream.send == SendState::open || stream.send == SendState::ending) open.push_back(&stream);
   });
-  for (Stream* stream : open) {
-    const Offered offered = port_->offer(stream->id, *probe_);
-    if (offered.status != Offered::Status::stopped) continue;
-    on_stopped(*stream, offered.code);
-    maybe_finish(*stream);
-  }
+  for (Stream* stream : open) probe_stop(*stream);
+}
+
+/// Offering nothing tells whether it was this one.
+void Session::probe_stop(Stream& stream) {
+  if (probe_ == nullptr) probe_ = base::SendBlock::make_copy({}, false);
+  const Offered offered = port_->offer(stream.id, *probe_);
+  if (offered.status != Offered::Status::stopped) return;
+  on_stopped(stream, offered.code);
+  maybe_finish(stream);
 }
 
 /// What the transport took: off the books, and its credit back to the writers.

@@ -31,8 +31,10 @@ Result<void> ask(Target& target, meet::LoopLink& link, std::atomic<std::uint32_t
   asking.waiter = &parker;
   asking.retain();  // the loop's reference
   target.asking.push(&asking);
-  link.attend(target, bit);
-  return wait_for(asking, parker, link, runtime::deadline_after(timeout));
+  // A loop that has ended answers nobody: one look for its last answer is enough.
+  const bool is_heard = link.attend(target, bit);
+  return wait_for(asking, parker, link,
+                  is_heard ? runtime::deadline_after(timeout) : std::chrono::steady_clock::time_point{});
 }
 
 }  // namespace riffle::api

@@ -19,6 +19,7 @@ enum ListenerBit : std::uint32_t {
 class ListenerMeet final : public Attendee {
  public:
   explicit ListenerMeet(Held<LoopLink> its_loop) : Attendee(AttendeeKind::listener), loop(std::move(its_loop)) {}
+  ~ListenerMeet() override { release_all(asking); }
 
   const Held<LoopLink> loop;
   void* core = nullptr;  ///< the loop's listener; loop only

@@ -229,6 +229,16 @@ void ListenerDriver::on_attention(std::uint32_t bits) {
   hand_out();
 }
 
+void ListenerDriver::settle_late(meet::ListenerMeet& shared) {
+  for (meet::Asking* asking = shared.asking.take(); asking != nullptr;) {
+    meet::Asking* next = asking->next;
+    asking->error = Error(Code::closed, "the listener was closed");
+    asking->answer();
+    finish(shared, *asking);
+    asking = next;
+  }
+}
+
 void ListenerDriver::answer_stats(meet::Asking& asking) {
   auto& stats = static_cast<meet::AskingFor<UdpStats>&>(asking);
   if (endpoint_) {

@@ -35,6 +35,8 @@ class ListenerDriver final : public DatagramSink, public SessionOwner {
 
   Result<void> begin(std::unique_ptr<net::DatagramPort> port);
   void on_attention(std::uint32_t bits);
+  /// Attention to a listener that is gone: nobody accepts there any more.
+  static void settle_late(meet::ListenerMeet& shared);
   void close();
   bool is_closed() const noexcept { return shared_->is_closed.load(); }
   bool is_spent() const noexcept { return is_closed() && drivers_ == 0; }

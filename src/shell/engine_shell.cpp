@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "core/session/late.hpp"
 #include "meet/stream_meet.hpp"
 #include "shell/session_parts.hpp"
 
@@ -12,6 +13,9 @@ namespace {
 
 /// While the engine drains, it looks at its sessions at least so often.
 constexpr auto drain_step = std::chrono::milliseconds(5);
+/// How much longer than its deadline an engine stays for closes that could not be sent yet: quiche sends none while its
+/// congestion window is full, before a probe timeout (RFC 9002 section 6.2) has passed.
+constexpr auto goodbye_grace = std::chrono::milliseconds(250);
 
 }  // namespace
 
@@ -63,7 +67,7 @@ EngineShell::~EngineShell() {
   if (thread_.joinable()) {
     thread_.join();
   } else if (!is_shut_down_) {
-    while (run_one(Instant{})) {
+    while (run_one(never)) {
     }
   }
 }
@@ -100,13 +104,17 @@ void EngineShell::warn(std::string text) {
 
 void EngineShell::run() {
   link_->bind_thread();
-  while (!is_shut_down_) loop_.run_cycle(stop_at_ == never ? never : loop_.now() + drain_step);
+  while (!is_shut_down_) loop_.run_cycle(wait_limit(never));
+}
+
+Instant EngineShell::wait_limit(Instant limit) const noexcept {
+  return stop_at_ == never ? limit : std::min(limit, loop_.now() + drain_step);
 }
 
 bool EngineShell::run_one(Instant deadline) {
   if (is_shut_down_) return false;
   link_->bind_thread();
-  loop_.run_cycle(deadline);
+  loop_.run_cycle(wait_limit(deadline));
   return !is_shut_down_;
 }
 
@@ -125,20 +133,32 @@ void EngineShell::on_attention(meet::Attendee& attendee, std::uint32_t bits, Ins
       if ((bits & bit_command) != 0) take_commands(now);
       if ((bits & bit_stop) != 0) begin_stopping(now);
       break;
-    case meet::AttendeeKind::listener:
-      if (auto* listener = static_cast<ListenerDriver*>(static_cast<meet::ListenerMeet&>(attendee).core)) {
-        listener->on_attention(bits);
+    case meet::AttendeeKind::listener: {
+      auto& listener = static_cast<meet::ListenerMeet&>(attendee);
+      if (auto* driver = static_cast<ListenerDriver*>(listener.core)) {
+        driver->on_attention(bits);
         has_spent_ = true;
+      } else {
+        ListenerDriver::settle_late(listener);
       }
       break;
-    case meet::AttendeeKind::session:
-      if (auto* driver = static_cast<SessionDriver*>(static_cast<meet::SessionMeet&>(attendee).core)) {
+    }
+    case meet::AttendeeKind::session: {
+      auto& session = static_cast<meet::SessionMeet&>(attendee);
+      if (auto* driver = static_cast<SessionDriver*>(session.core)) {
         driver->on_attention(attendee, bits, now);
+      } else {
+        core::settle_late(session);
       }
       break;
+    }
     case meet::AttendeeKind::stream: {
       auto& stream = static_cast<meet::StreamMeet&>(attendee);
-      if (auto* driver = static_cast<SessionDriver*>(stream.session->core)) driver->on_attention(attendee, bits, now);
+      if (auto* driver = static_cast<SessionDriver*>(stream.session->core)) {
+        driver->on_attention(attendee, bits, now);
+      } else {
+        core::settle_late(stream);
+      }
       break;
     }
   }
@@ -187,7 +207,8 @@ void EngineShell::destroy_spent() {
   has_spent_ = false;
   for (std::size_t i = 0; i < sessions_.size();) {
     SessionDriver& driver = *sessions_[i];
-    const bool need_not_linger = stop_at_ != never && driver.session().is_over() && !driver.has_work();
+    const bool need_not_linger = stop_at_ != never && driver.session().is_over() && !driver.has_work() &&
+                                 (driver.has_said_goodbye() || loop_.now() >= stop_at_ + goodbye_grace);
     if (driver.is_spent() || need_not_linger) {
       destroy(i);
     } else {

@@ -39,7 +39,7 @@ class EngineShell final : public runtime::LoopOwner, public SessionHome, public 
   bool run_one(Instant deadline);
   bool process();
   int fd() const noexcept { return poller_->fd(); }
-  Instant deadline() const noexcept { return loop_.deadline(); }
+  Instant deadline() const noexcept { return wait_limit(loop_.deadline()); }
 
  private:
   /// A connect or listen on its way, and what came of a name's resolution.
@@ -83,6 +83,8 @@ class EngineShell final : public runtime::LoopOwner, public SessionHome, public 
   void note_session_over() override { has_spent_ = true; }
   void on_session_connected(SessionDriver& driver, Instant now) override;
   void on_session_over(SessionDriver& driver, Instant now) override;
+  /// A stopping engine looks at its sessions now and then.
+  Instant wait_limit(Instant limit) const noexcept;
   void take_commands(Instant now);
   void begin_stopping(Instant now);
   void go_on_stopping(Instant now);

@@ -14,6 +14,8 @@ namespace {
 
 /// So many batches a machine may send in one cycle before the others have their turn: 16 × 64 KiB.
 constexpr int batches_per_cycle = 16;
+/// Room for the one datagram that carries a close.
+constexpr std::size_t closing_datagram = 1500;
 /// The application code that a session is closed with when its handler threw.
 constexpr std::uint64_t handler_fault_code = 0x72666c65;  // "rfle"
 
@@ -33,6 +35,12 @@ SessionDriver::~SessionDriver() {
 bool SessionDriver::is_spent() const noexcept {
   if (!session_.is_over() || has_work()) return false;
   return connection_ == nullptr || connection_->state() == core::PortState::closed;
+}
+
+bool SessionDriver::has_said_goodbye() const noexcept {
+  if (connection_ == nullptr || connection_->state() == core::PortState::closed) return true;
+  if (session_.close_reason().by == CloseReason::By::peer) return true;
+  return sent_close_ && !endpoint_->is_blocked();
 }
 
 void SessionDriver::drop_transport() noexcept {
@@ -274,11 +282,19 @@ bool SessionDriver::transmit_from(core::StreamPort* port, UdpEndpoint& endpoint,
       endpoint.wait_for_room(*this);
       return false;
     }
-    const core::Batch batch =
-        port != nullptr ? port->poll_output(*context_.batch, now) : session_.poll_output(*context_.batch, now);
+    std::span<std::byte> buffer(*context_.batch);
+    const bool is_closing = port == nullptr && session_.is_over();
+    // quiche, offered more room, sends ACKs of the Handshake space without end when an
+    // application's close meets a full congestion window before the handshake is confirmed.
+    if (is_closing) buffer = buffer.first(closing_datagram);
+    const core::Batch batch = port != nullptr ? port->poll_output(buffer, now) : session_.poll_output(buffer, now);
     if (batch.bytes == 0) return false;
     endpoint.send(std::span(*context_.batch).first(batch.bytes), batch);
     note_activity(now);
+    if (port == nullptr && session_.is_over()) {
+      sent_close_ = true;
+      return false;
+    }
   }
   return true;
 }

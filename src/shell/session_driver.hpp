@@ -67,6 +67,8 @@ class SessionDriver final : public runtime::Machine, private DatagramSink {
   Instant now() const noexcept { return context_.loop.now(); }
   /// The session is over and its transport has nothing left to do.
   bool is_spent() const noexcept;
+  /// The peer has been told of the end as far as it ever will be.
+  bool has_said_goodbye() const noexcept;
   bool is_on(const UdpEndpoint& endpoint) const noexcept { return endpoint_ == &endpoint; }
   /// The transport goes; its blocks are on the released list afterwards.
   void drop_transport() noexcept;
@@ -114,6 +116,7 @@ class SessionDriver final : public runtime::Machine, private DatagramSink {
   Address peer_;
   Instant keep_alive_at_ = never;
   bool told_over_ = false;
+  bool sent_close_ = false;
 };
 
 }  // namespace riffle::shell

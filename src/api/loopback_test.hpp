@@ -20,7 +20,7 @@ namespace riffle::test {
 using namespace std::chrono_literals;
 
 /// How long anything may take before it counts as lost: far above what a busy machine needs.
-inline constexpr Timeout patience = std::chrono::seconds(60);
+inline constexpr Timeout patience = std::chrono::seconds(20);
 
 /// A certificate for the names that loopback has. Made once for the program.
 inline const Certificate& identity() {

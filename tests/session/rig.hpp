@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <semaphore>
 #include <string>
 #include <vector>
 
@@ -66,6 +67,8 @@ class Host final : private meet::Wakeable {
   /// One cycle. True when it did something.
   bool cycle(Instant now);
   void take_attention(Instant now);
+  bool fall_asleep() { return link_->list.fall_asleep(); }
+  void awake() { link_->list.awake(); }
   void run_actions(Instant now);
   void take_released(Instant now);
   /// Attaches the transport and begins; without one it goes on looking for an address.
@@ -105,9 +108,12 @@ class Host final : private meet::Wakeable {
   std::deque<Input>* outbox = nullptr;
   bool is_dead = false;  ///< its loop does not run
   int cycles = 0;
+  std::counting_semaphore<>* bell = nullptr;  ///< rung by threads that find the loop asleep
 
  private:
-  void wake() noexcept override { ++wakes_; }
+  void wake() noexcept override {
+    if (bell != nullptr) bell->release();
+  }
   void run(const core::Action& action);
   void deliver(StreamId id);
   void tell(Event event);
@@ -120,7 +126,6 @@ class Host final : private meet::Wakeable {
   std::unique_ptr<core::Session> session_;
   std::vector<std::byte> buffer_ = std::vector<std::byte>(65536);
   Instant now_{};
-  int wakes_ = 0;
 };
 
 struct RigOptions {
@@ -139,6 +144,8 @@ class Rig {
   void run_for(std::chrono::nanoseconds time);
   /// Until neither has anything to do at this instant.
   void settle();
+  /// One cycle of both. False: neither had anything to do.
+  bool step();
   bool has(core::Capability what) const { return core::has(client.port->capabilities(), what); }
   FakePort& fake(Host& side) { return static_cast<FakePort&>(*side.port); }
   /// A stream of the client with its counterpart at the server, which must have no handler. QUIC's peer hears of a
@@ -149,9 +156,6 @@ class Rig {
   const Family family;
   std::shared_ptr<void> keep;  // of the ports
   Host client, server;
-
- private:
-  bool step();
 };
 
 }  // namespace riffle::test

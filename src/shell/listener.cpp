@@ -210,19 +210,30 @@ void ListenerDriver::hand_out() {
 void ListenerDriver::on_attention(std::uint32_t bits) {
   if ((bits & meet::listener_close) != 0) close();
   if ((bits & meet::listener_wait) == 0) return;
+  // Callers that have given up, so that asking again and again with short deadlines fills no list.
+  meet::Asking** last = &askings_;
+  while (meet::Asking* asking = *last) {
+    if (asking->is_abandoned()) {
+      *last = asking->next;
+      finish(*shared_, *asking);
+    } else {
+      last = &asking->next;
+    }
+  }
   for (meet::Asking* asking = shared_->asking.take(); asking != nullptr;) {
     meet::Asking* next = asking->next;
-    if (asking->question == meet::Question::listener_stats) {
+    if (asking->is_abandoned()) {
+      finish(*shared_, *asking);
+    } else if (asking->question == meet::Question::listener_stats) {
       answer_stats(*asking);
     } else if (is_closed()) {
       asking->error = Error(Code::closed, "the listener was closed");
       asking->answer();
       finish(*shared_, *asking);
     } else {
-      meet::Asking** last = &askings_;
-      while (*last != nullptr) last = &(*last)->next;
       asking->next = nullptr;
       *last = asking;
+      last = &asking->next;
     }
     asking = next;
   }

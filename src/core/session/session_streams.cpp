@@ -160,6 +160,7 @@ Result<StreamId> Session::open(Direction direction, Instant now) {
   if (state_ != SessionState::connected || port_ == nullptr) {
     return riffle::fail(Code::would_block, "the session is not connected yet");
   }
+  if (port_->state() != PortState::established) return riffle::fail(Code::closed, "the session is ending");
   const Opened opened = port_->open(direction);
   switch (opened.status) {
     case Opened::Status::opened: {
@@ -209,6 +210,7 @@ void Session::take_openings(Instant now) {
 
 void Session::open_waiting(Instant now) {
   if (state_ != SessionState::connected || port_ == nullptr) return;
+  if (port_->state() != PortState::established) return;  // the end is near and will tell them why
   Stream* waiting = std::exchange(first_opening_, nullptr);
   last_opening_ = nullptr;
   while (waiting != nullptr) {

@@ -196,6 +196,7 @@ TEST_F(Loopback, EveryWaitingCallOnTheLoopsThreadSaysThatItWouldDeadlock) {
     c.set_delivery(id, passive);
     const Session other = client.connect(client_options(listener));
     codes["connect"] = code_of(other.wait_connected(1s));
+    codes["accept_stream"] = code_of(other.accept_stream(1s));
     codes["wait_closed"] = code_of(session.wait_closed(1s));
     codes["info"] = code_of(session.info(1s));
     codes["stats"] = code_of(session.stats(1s));
@@ -212,6 +213,8 @@ TEST_F(Loopback, EveryWaitingCallOnTheLoopsThreadSaysThatItWouldDeadlock) {
     while (stream.try_write(Bytes::copy(pattern(50'000))).value() == WriteStatus::accepted) {
     }
     codes["write"] = code_of(stream.write("x", Fin::no, 1s));
+    const std::array pieces{Bytes::copy("x"), Bytes::copy("y")};
+    codes["write_gather"] = code_of(stream.write_gather(pieces, Fin::no, 1s));
     codes["wait_writable"] = code_of(stream.wait_writable(1s));
     script->notes.add("done");
   };
@@ -220,7 +223,7 @@ TEST_F(Loopback, EveryWaitingCallOnTheLoopsThreadSaysThatItWouldDeadlock) {
   options.delivery = passive;
   const Session session = client.connect(options);
   ASSERT_TRUE(script->notes.wait_for("done"));
-  EXPECT_EQ(codes.size(), 15u);
+  EXPECT_EQ(codes.size(), 17u);
   for (const auto& [call, code] : codes) EXPECT_EQ(code, Code::would_deadlock) << call;
 }
 

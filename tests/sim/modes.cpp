@@ -33,7 +33,9 @@ class ModesHandler final : public TransferHandler {
       if (reading.left == 0) fail(stream, "more deliveries than were asked for");
       --reading.left;
     }
-    take(stream, data.span(), fin);
+    // A switch to active that follows a read of the last bytes at once tells the end again, with nothing before it.
+    const bool is_end_again = fin && data.empty() && reading.end_was_read;
+    if (!is_end_again) take(stream, data.span(), fin);
     if (random_.chance(0.1)) switch_over(context, stream);
   }
 
@@ -65,6 +67,7 @@ class ModesHandler final : public TransferHandler {
   struct Reading {
     Model model = Model::active;
     std::uint32_t left = 0;
+    bool end_was_read = false;
     Stream handle;
   };
 
@@ -91,19 +94,30 @@ class ModesHandler final : public TransferHandler {
     if (found == readings_.end()) return;
     const Delivery to = draw();
     context.set_delivery(stream, to);
-    ++switches_;
+    note_switch(stream, to);
     found->second.left = to.count;
     found->second.model = to.mode == Delivery::Mode::active    ? Model::active
                           : to.mode == Delivery::Mode::passive ? Model::passive
                                                                : Model::counted;
   }
 
+  void note_switch(StreamId stream, Delivery to) {
+    ++switches_;
+    simulation_.trace().note(simulation_.now(), role_ == Role::client ? "client" : "server", "switch", raw(stream),
+                             static_cast<std::uint64_t>(to.mode), to.count);
+  }
+
   /// False: nothing more to be read now.
   bool accept(StreamId stream, const Result<Read>& read) {
-    if (!read) {
+    if (read) {
+      simulation_.trace().note(simulation_.now(), role_ == Role::client ? "client" : "server",
+                               read->fin ? "read, fin" : "read", raw(stream), read->data.size(),
+                               static_cast<std::uint64_t>(read->status));
+    } else {
       fail(stream, "a read failed: " + read.error().message());
       return false;
     }
+    if (read->fin || read->status == Read::Status::end_of_stream) readings_[stream].end_was_read = true;
     if (read->status == Read::Status::data) take(stream, read->data.span(), read->fin);
     if (read->status == Read::Status::end_of_stream && !flow(stream)->end_received) take(stream, {}, true);
     return read->status == Read::Status::data && !read->fin;
@@ -111,6 +125,7 @@ class ModesHandler final : public TransferHandler {
 
   /// A program's plain calls: reads where it may, and now and then another mode.
   void tick() {
+    if (is_closed()) return;
     for (auto& [stream, reading] : readings_) {
       const StreamStats stats = reading.handle.stats();
       // ENG-10: the list of a passive reader, and at most one delivery on its way.
@@ -124,12 +139,11 @@ class ModesHandler final : public TransferHandler {
           if (!accept(stream, read)) break;
         }
       }
-      if (random_.chance(0.2) && reading.handle.set_delivery(draw())) {
-        ++switches_;
+      if (const Delivery to = draw(); random_.chance(0.2) && reading.handle.set_delivery(to)) {
+        note_switch(stream, to);
         reading.model = Model::unsettled;
       }
     }
-    if (is_closed()) return;
     simulation_.after(random_.duration(milliseconds(1), milliseconds(10)), [self = weak_from_this()] {
       if (const auto alive = self.lock()) static_cast<ModesHandler&>(*alive).tick();
     });

@@ -24,6 +24,7 @@ void Watched::on_connected(Context& context) {
   note("connected");
   if (std::exchange(connected_, true)) wrong("on_connected twice");
   session_ = context.session();
+  connected_at_ = simulation_.now();
   inner_->on_connected(context);
 }
 

@@ -22,6 +22,7 @@ class Watched final : public Handler {
   bool is_connected() const noexcept { return connected_; }
   bool is_closed() const noexcept { return reason_.has_value(); }
   const CloseReason& reason() const { return *reason_; }
+  Instant connected_at() const noexcept { return connected_at_; }
   Instant closed_at() const noexcept { return closed_at_; }
   const std::string& who() const noexcept { return who_; }
   /// A handle for plain calls; empty until connected.
@@ -58,6 +59,7 @@ class Watched final : public Handler {
   std::map<StreamId, Seen> streams_;
   bool connected_ = false;
   std::optional<CloseReason> reason_;
+  Instant connected_at_{};
   Instant closed_at_{};
   Session session_;
 };

@@ -219,6 +219,7 @@ void Session::on_released(base::SendBlock& block, Instant now) {
   stream.acknowledged += block.offered;
   if (stream.meet) stream.meet->counters.acknowledged.store(stream.acknowledged, std::memory_order_relaxed);
   if (stream.is_finished || stream.in_flight != 0) return;
+  schedule_send(stream);  // a fin that waited for this
   if (stream.first_block == nullptr && stream.has_unflushed) {
     stream.has_unflushed = false;
     actions.emplace_back(action::Flushed{stream.id});

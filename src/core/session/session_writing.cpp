@@ -73,8 +73,11 @@ void Session::enqueue(Stream& stream, base::SendBlock* block, Instant now) {
   stats_.send_buffered += block->size;
   if (block->fin) stream.send = SendState::ending;
   base::SendBlock* last = stream.last_block;
-  if (last != nullptr && last->size + block->size <= gather_block && block->size < gather_below && !last->fin &&
-      last->references() == 1 && last->append({block->data, block->size})) {
+  if (last != nullptr && block->size == 0) {
+    last->fin = last->fin || block->fin;  // a fin travels with the bytes before it
+    base::SendBlock::destroy(block);
+  } else if (last != nullptr && last->size + block->size <= gather_block && block->size < gather_below && !last->fin &&
+             last->references() == 1 && last->append({block->data, block->size})) {
     last->fin = block->fin;
     base::SendBlock::destroy(block);
   } else {
@@ -147,6 +150,9 @@ bool Session::offer_blocks(Stream& stream, Instant now) {
   bool is_open = true;
   while (stream.first_block != nullptr && is_open) {
     base::SendBlock& block = *stream.first_block;
+    // quiche counts a sending side as complete once its bytes are acknowledged, whether or not a fin behind them was
+    // sent, and may forget the stream with it: a fin that comes alone waits until nothing else can complete the stream.
+    if (block.size == 0 && stream.in_flight != 0 && has(port_->capabilities(), Capability::acknowledged)) break;
     const bool first_touch = block.offered == 0;
     const Offered offered = port_->offer(stream.id, block);
     if (first_touch && (offered.size != 0 || offered.status == Offered::Status::taken)) ++stream.in_flight;

@@ -59,6 +59,11 @@ void FakePort::grant_streams(Direction direction, std::uint64_t more) {
   say({.kind = Message::Kind::streams, .flag = direction == Direction::unidirectional, .number = more});
 }
 
+void FakePort::lose(StreamId id) {
+  drop_held(*find(raw(id)));
+  streams_.erase(raw(id));
+}
+
 // ---- the wire ----------------------------------------------------------------------------------------------------
 
 core::Batch FakePort::poll_output(std::span<std::byte> buffer, Instant) noexcept {

@@ -36,10 +36,13 @@ class FakePort final : public core::StreamPort {
   bool is_established = true;                                   ///< false: handshaking until `establish`
   bool hold_acknowledgements = false;                           ///< blocks stay with us
   bool is_mute = false;                                         ///< nothing leaves: the network is cut
+  bool hides_stops = false;                                     ///< a STOP_SENDING is told by `offer` alone
   Instant deadline = never;                                     ///< told as `next_deadline`
   bool ends_at_deadline = false;                                ///< `on_deadline` ends it as an idle timeout does
   void grant_streams(Direction direction, std::uint64_t more);  ///< to the peer
   std::size_t open_streams() const { return streams_.size(); }
+  void lose(StreamId id);                                         ///< forgets the stream, as by a fault
+  void name_again(StreamId id) { readable_.push_back(raw(id)); }  ///< as a late frame may
   std::vector<std::pair<StreamId, int>> priorities;
 
   core::Capabilities capabilities() const noexcept override;
@@ -58,7 +61,7 @@ class FakePort final : public core::StreamPort {
   std::optional<StreamId> next_readable() noexcept override;
   std::optional<StreamId> next_writable() noexcept override;
   std::uint64_t streams_left(Direction direction) const noexcept override;
-  bool take_stops() noexcept override { return std::exchange(has_stops_, false); }
+  bool take_stops() noexcept override { return std::exchange(has_stops_, false) && !hides_stops; }
   void close(CloseKind kind, std::uint64_t code, std::string_view reason) noexcept override;
 
  private:

@@ -151,16 +151,17 @@ TEST_P(Lifetimes, WhatIsPostedToADestroyedSessionIsAnswered) {
   Ask<> closed(meet::Question::session_closed), connected(meet::Question::connected);
   Ask<> flushed(meet::Question::stream_flushed);
   CountingWaker reader;
-  // In the order in which a loop would meet it: posted before the end, taken after it.
-  AppStream opening = rig.client.open();
-  ASSERT_EQ(opening.meet().reading.begin_wait(reader), meet::ReadPath::Wait::sleep);
+  AppStream opening;
   rig.client.session().fail(Error(Code::unreachable), rig.clock.now());
-  rig.client.take_attention(rig.clock.now());
-  closed.post(rig.client.meet());
-  connected.post(rig.client.meet());
-  flushed.post(ours.meet());
-  ours.meet().mailbox.push(base::SendBlock::make(Bytes::copy("late"), false));
-  rig.client.meet().loop->attend(ours.meet(), meet::stream_write);
+  rig.client.when_gone = [&] {
+    opening = rig.client.open();
+    EXPECT_EQ(opening.meet().reading.begin_wait(reader), meet::ReadPath::Wait::sleep);
+    closed.post(rig.client.meet());
+    connected.post(rig.client.meet());
+    flushed.post(ours.meet());
+    ours.meet().mailbox.push(base::SendBlock::make(Bytes::copy("late"), false));
+    rig.client.meet().loop->attend(ours.meet(), meet::stream_write);
+  };
   rig.client.tear_down(rig.clock.now());
   EXPECT_TRUE(closed.is_success());
   EXPECT_EQ(connected.error()->code(), Code::unreachable);

@@ -219,7 +219,8 @@ void Host::tear_down(Instant now) {
       std::find_if(events.rbegin(), events.rend(), [](const Event& e) { return e.kind == Event::Kind::closed; });
   EXPECT_TRUE(last == events.rbegin()) << "closed comes last";
   session_.reset();
-  take_attention(now);  // what is late
+  if (when_gone) when_gone();
+  take_attention(now);
   handle_ = {};
   for (meet::AttentionNode* node = link_->list.close(); node != nullptr;) {
     meet::AttentionNode* next = node->next;

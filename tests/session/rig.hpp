@@ -106,7 +106,8 @@ class Host final : private meet::Wakeable {
   std::unique_ptr<core::StreamPort> port;
   std::deque<Input> inbox;
   std::deque<Input>* outbox = nullptr;
-  bool is_dead = false;  ///< its loop does not run
+  std::function<void()> when_gone;  ///< runs when the session has been destroyed and its loop goes on
+  bool is_dead = false;             ///< its loop does not run
   int cycles = 0;
   std::counting_semaphore<>* bell = nullptr;  ///< rung by threads that find the loop asleep
 

@@ -179,7 +179,7 @@ std::optional<Delivered> Session::begin_delivery(StreamId id, Instant now) {
 
   Delivered delivered;
   if (!next_bytes(*stream, delivered, now)) {
-    if (stream->meet && stream->meet->reading.release()) queue_delivery(*stream);
+    if (stream->meet) stream->meet->reading.release();
     return std::nullopt;
   }
   stream->is_delivering = true;
@@ -198,10 +198,6 @@ bool Session::next_bytes(Stream& stream, Delivered& out, Instant now) {
     stream.meet->reading.take(scratch_size, out.bytes);
     account(stream);
     stream.consumed += out.bytes.size();
-    if (stream.is_parked && stream.meet->reading.wants_refill()) {
-      stream.meet->reading.unpark();
-      unpark(stream);
-    }
     out.fin = stream.receive == ReceiveState::ended && stream.meet->reading.is_empty();
     return true;
   }
@@ -243,13 +239,10 @@ void Session::end_delivery(StreamId id, Instant now) {
   if (stream == nullptr || stream->id != id) return;  // the session ended in its callback
   stream->is_delivering = false;
   // The role first: until the mode has changed a reader learns `wrong_mode`, never `concurrent_read`.
-  const bool word = stream->meet && stream->meet->reading.release();
+  // (Word is left by the loop alone, so nobody has left any with us.)
+  if (stream->meet) stream->meet->reading.release();
   if (std::exchange(stream->used_up, false) && !stream->is_pushed()) actions.emplace_back(action::DeliveriesUsedUp{id});
-  if (!stream->is_pushed()) {
-    settle_passive(*stream, now);
-  } else if (word) {
-    queue_delivery(*stream);
-  }
+  if (!stream->is_pushed()) settle_passive(*stream, now);
   maybe_finish(*stream);
   is_consistent();
 }
@@ -306,7 +299,7 @@ Result<Read> Session::read(StreamId id, std::size_t max, Instant now) {
     const meet::Taken taken = stream->meet->reading.take(max, read.data);
     read.fin = stream->meet->reading.at_fin();
     const bool refill_wanted = stream->meet->reading.wants_refill();
-    if (stream->meet->reading.release()) queue_delivery(*stream);
+    stream->meet->reading.release();
     if (refill_wanted) on_refill(*stream, now);
     if (taken == meet::Taken::reset)
       return std::unexpected(Error::with_wire(Code::stream_reset, stream->meet->reading.end_code()));

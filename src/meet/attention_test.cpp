@@ -68,6 +68,7 @@ TEST(Attention, AClosedListTakesNothing) {
   EXPECT_EQ(list.close(), &a);
   EXPECT_TRUE(list.is_closed());
   EXPECT_EQ(list.take(), nullptr);
+  EXPECT_TRUE(list.is_closed());
   EXPECT_EQ(list.close(), nullptr);
   EXPECT_TRUE(list.is_closed());
   EXPECT_EQ(list.attend(b, 1), Attended::closed);

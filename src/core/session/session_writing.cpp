@@ -67,6 +67,7 @@ std::int64_t Session::writable_bytes(StreamId id) noexcept {
 }
 
 void Session::enqueue(Stream& stream, base::SendBlock* block, Instant now) {
+  if (block->size == 0 && !block->fin) return base::SendBlock::destroy(block);
   stream.has_unflushed = true;
   stream.queued += block->size;
   stock_.send_held += block->size;

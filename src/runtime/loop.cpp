@@ -11,6 +11,8 @@ void Loop::run_cycle(Instant limit) {
   work();
 }
 
+void Loop::resume() noexcept { now_ = std::chrono::steady_clock::now(); }
+
 void Loop::process() {
   link_.list.awake();
   ready_ = poller_.wait(Instant{}, now_);

@@ -28,8 +28,10 @@ class Loop {
   Loop(Poller& poller, meet::LoopLink& link, LoopOwner& owner) noexcept
       : poller_(poller), link_(link), owner_(owner) {}
 
-  /// Waits for work until `limit` at most, then does one cycle.
+  /// Waits for work until `limit` at most, then does one cycle. The wait is measured from the clock as the last cycle
+  /// read it: a caller that paused since then calls `resume` first.
   void run_cycle(Instant limit);
+  void resume() noexcept;
   /// One cycle with what is there, then leaves the loop asleep, so that a poster makes `fd` readable (ENG-9).
   void process();
   /// When the next cycle is due: at once (the epoch) while there is work.

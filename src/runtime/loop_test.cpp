@@ -42,7 +42,8 @@ class ScriptedPoller final : public Poller {
   Result<void> add(int, Pollable&, bool, bool) override { return {}; }
   void change(int, Pollable&, bool, bool) noexcept override {}
   void remove(int) noexcept override {}
-  std::span<const Ready> wait(Instant deadline, Instant) noexcept override {
+  std::span<const Ready> wait(Instant deadline, Instant now) noexcept override {
+    measured_from = now;
     log_.emplace_back(deadline == Instant{} ? "look" : "wait");
     waited_until = deadline;
     if (while_waiting) std::exchange(while_waiting, nullptr)();
@@ -55,6 +56,7 @@ class ScriptedPoller final : public Poller {
   std::vector<Ready> ready;  ///< what the next wait returns
   std::function<void()> while_waiting;
   Instant waited_until{};
+  Instant measured_from{};
   int wakes = 0;
 
  private:
@@ -245,6 +247,14 @@ TEST_F(LoopTest, TheWaitEndsAtTheEarlierOfDeadlineAndLimit) {
   EXPECT_EQ(poller.waited_until, base + hours(1));
   loop.run_cycle(base + milliseconds(900'000));
   EXPECT_EQ(poller.waited_until, base + milliseconds(900'000));
+}
+
+TEST_F(LoopTest, AfterAPauseTheWaitIsMeasuredFromTheClockAsItIsNow) {
+  const Instant before = steady_clock::now();
+  loop.resume();
+  loop.run_cycle(before + hours(1));
+  EXPECT_GE(poller.measured_from, before);
+  EXPECT_EQ(poller.waited_until, before + hours(1));
 }
 
 TEST_F(LoopTest, AnAwakeLoopIsNotWokenAndASleepingOneIsWokenOnce) {

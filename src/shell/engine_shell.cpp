@@ -104,6 +104,7 @@ void EngineShell::warn(std::string text) {
 
 void EngineShell::run() {
   link_->bind_thread();
+  loop_.resume();
   while (!is_shut_down_) loop_.run_cycle(wait_limit(never));
 }
 
@@ -114,6 +115,7 @@ Instant EngineShell::wait_limit(Instant limit) const noexcept {
 bool EngineShell::run_one(Instant deadline) {
   if (is_shut_down_) return false;
   link_->bind_thread();
+  loop_.resume();
   loop_.run_cycle(wait_limit(deadline));
   return !is_shut_down_;
 }

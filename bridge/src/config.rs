@@ -31,6 +31,7 @@ pub struct rqb_config {
     pub probes_mtu: bool,
     /// How many of the peer's one-way streams may be stopped by STOP_SENDING (see `streams.rs`).
     pub uni_stops: u64,
+    pub idle_timeout_ms: u64,
 }
 
 fn text(option: &str, bytes: rqb_bytes) -> Outcome<Option<String>> {
@@ -291,6 +292,7 @@ fn make(options: &rqb_options) -> Outcome<rqb_config> {
         max_send_payload: options.max_send_payload as usize,
         probes_mtu: options.path_mtu_discovery != 0,
         uni_stops: options.max_streams_uni / 4,
+        idle_timeout_ms: options.idle_timeout_ms,
     })
 }
 

@@ -23,6 +23,7 @@ use crate::fault::record;
 use crate::fault::with;
 use crate::fault::Failure;
 use crate::fault::Outcome;
+use crate::lone_fins::LoneFins;
 use crate::sending::Held;
 
 /// Stream ids are small and dense; one multiplication spreads them (Knuth's golden ratio).
@@ -78,6 +79,9 @@ pub struct rqb_connection {
     pub stops_to_name: Vec<u64>,
     /// Memory for `watch_releases`.
     pub released: Vec<u64>,
+    pub idle_timeout_ms: u64,
+    /// Streams whose end must not be read yet.
+    pub lone_fins: LoneFins,
 }
 
 fn id_of(id: *const rqb_connection_id, what: &'static str) -> Outcome<ConnectionId<'static>> {
@@ -138,6 +142,8 @@ impl rqb_connection {
             stopped_by_peer: StreamMap::default(),
             stops_to_name: Vec::new(),
             released: Vec::new(),
+            idle_timeout_ms: config.idle_timeout_ms,
+            lone_fins: LoneFins::default(),
         }
     }
 
@@ -297,11 +303,13 @@ pub unsafe extern "C" fn rqb_recv(
             from: address_of(from, "from")?,
             to: address_of(to, "to")?,
         };
+        let before = connection.before_input();
         buffers::watch_releases(std::mem::take(&mut connection.released));
         let outcome = connection.watch_handshake(|quiche| quiche.recv(data, info));
         connection.released = buffers::watched_releases();
         connection.find_stops();
         connection.reap_stopped();
+        connection.after_input(before);
         outcome?;
         Ok(RQB_OK)
     })
@@ -315,6 +323,7 @@ pub unsafe extern "C" fn rqb_recv(
 pub unsafe extern "C" fn rqb_on_timeout(connection: *mut rqb_connection) -> i32 {
     with(connection, c"rqb_on_timeout", |connection| {
         connection.quiche.on_timeout();
+        connection.expire_holds();
         Ok(RQB_OK)
     })
 }
@@ -338,7 +347,9 @@ pub unsafe extern "C" fn rqb_close(
         if code >= 1 << 62 {
             return Err(Failure::argument(format!("code: {code} is above 2^62 - 1")));
         }
-        match connection.quiche.close(is_application != 0, code, reason) {
+        let outcome = connection.quiche.close(is_application != 0, code, reason);
+        connection.release_if_ended();
+        match outcome {
             Ok(()) => Ok(RQB_OK),
             Err(quiche::Error::Done) => Ok(RQB_DONE),
             Err(error) => Err(error.into()),
@@ -357,8 +368,14 @@ pub unsafe extern "C" fn rqb_snapshot_of(
 ) -> i32 {
     with(connection, c"rqb_snapshot_of", |connection| {
         let quiche = &connection.quiche;
+        let timeout = quiche.timeout_instant();
+        let deadline = match connection.lone_fins.deadline() {
+            None => timeout,
+            Some(_) if connection.has_ended() => timeout,
+            Some(hold) => Some(timeout.map_or(hold, |timeout| timeout.min(hold))),
+        };
         let snapshot = rqb_snapshot {
-            deadline_ns: clock::to_ns(quiche.timeout_instant()),
+            deadline_ns: clock::to_ns(deadline),
             streams_left_bidi: quiche.peer_streams_left_bidi(),
             streams_left_uni: quiche.peer_streams_left_uni(),
             source_ids_left: quiche.scids_left() as u64,

@@ -15,6 +15,7 @@ pub mod config;
 pub mod connection;
 mod evidence;
 pub mod fault;
+mod lone_fins;
 pub mod observe;
 pub mod sending;
 pub mod stack;

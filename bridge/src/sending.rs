@@ -46,7 +46,10 @@ impl rqb_connection {
         for _ in 0..2 {
             match self.watch_handshake(|quiche| quiche.send(room)) {
                 Ok((size, info)) => return Ok(Some((size, info))),
-                Err(quiche::Error::Done) => return Ok(None),
+                Err(quiche::Error::Done) => {
+                    self.after_last_packet();
+                    return Ok(None);
+                }
                 Err(error) => {
                     if self.quiche.local_error().is_none() {
                         // 0x1: INTERNAL_ERROR (RFC 9000 section 20.1)

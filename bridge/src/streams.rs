@@ -30,7 +30,7 @@ impl rqb_connection {
     }
 
     /// No stream of a connection that has ended can move data.
-    fn has_ended(&self) -> bool {
+    pub fn has_ended(&self) -> bool {
         self.quiche.is_closed() || self.quiche.is_draining() || self.quiche.local_error().is_some()
     }
 
@@ -112,6 +112,10 @@ impl rqb_connection {
                 status: RQB_OFFER_TAKEN,
             });
         }
+        let is_lone_fin = size == 0;
+        if is_lone_fin {
+            self.hurry_fin(id);
+        }
         // SAFETY: the caller of the exported function vouches for the bytes while the owner has
         // references.
         let buffer = Buffer::Lent(unsafe { Lent::new(owner, data, taken, id) });
@@ -130,6 +134,9 @@ impl rqb_connection {
                 return Ok(self.ended(id, RQB_OFFER_GONE, 0))
             }
             Err(error) => return Err(error.into()),
+        }
+        if is_lone_fin {
+            self.hold(id);
         }
         if !is_whole {
             self.rearm(id);
@@ -152,6 +159,11 @@ impl rqb_connection {
             status: RQB_READ_NOTHING,
             fin: 0,
         };
+        if !self.lone_fins.is_empty() {
+            if let Some(read) = self.read_held(id, to)? {
+                return Ok(read);
+            }
+        }
         let mut is_parked = false;
         match self.quiche.stream_recv(id, to) {
             Ok((size, fin)) => {
@@ -193,6 +205,9 @@ impl rqb_connection {
     /// The next stream with something to read. quiche names a stream anew after each partial read;
     /// such a one is passed over until it was drained.
     fn next_readable(&mut self) -> Option<u64> {
+        if let Some(id) = self.next_released() {
+            return Some(id);
+        }
         while let Some(id) = self.quiche.stream_readable_next() {
             if self.discarding.contains(&id) {
                 if self.discard(id) {
@@ -218,7 +233,10 @@ impl rqb_connection {
     ///   instead, without STOP_SENDING.
     fn stop(&mut self, id: u64, code: u64) -> Outcome<i32> {
         self.parked.remove(&id);
-        if self.discarding.contains(&id) || self.discard(id) {
+        // The end of a held stream must not be reached, by discarding neither (`lone_fins.rs`): it is
+        // shut down as it is.
+        let is_held = !self.lone_fins.is_empty() && self.forget_hold(id);
+        if self.discarding.contains(&id) || (!is_held && self.discard(id)) {
             return Ok(RQB_DONE);
         }
         let is_one_way = !is_bidi(id);

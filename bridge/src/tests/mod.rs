@@ -5,6 +5,7 @@ mod certificates;
 mod configuration;
 mod connection;
 mod facts;
+mod lone_fins;
 mod observing;
 pub mod provoked;
 mod rig;

@@ -324,7 +324,10 @@ int32_t rqb_stream_open(rqb_connection* connection, uint8_t is_bidirectional, ui
  * looks whether the stream was stopped. */
 int32_t rqb_stream_offer(rqb_connection* connection, uint64_t id, void* owner, const uint8_t* data, size_t size,
                          uint8_t fin, rqb_offered* out);
-/* Reads in order. An empty `to` only looks: after a parked stream was reset, nothing else tells it. */
+/* Reads in order. An empty `to` only looks: after a parked stream was reset, nothing else tells it. While a fin that was
+ * offered alone is not acknowledged, the last byte of what has arrived, and an end, are kept back (bridge/src/lone_fins.rs);
+ * the stream is named when they may be read, and the deadline counts it in. Such a fin is to be offered only when all bytes
+ * before it were released. */
 int32_t rqb_stream_read(rqb_connection* connection, uint64_t id, uint8_t* to, size_t size, rqb_read* out);
 /* Named once; again after it was drained (readable) or blocked (writable). RQB_NO_STREAM: none. A stream that the peer has
  * stopped is named writable if bytes were let go by it; one that had nothing under way learns of it by its next offer. */

@@ -230,8 +230,8 @@ TEST_F(Loopback, AHandlerThatThrowsEndsItsOwnSessionOnly) {
   options.handler = [&](const Peer&) {
     auto script = std::make_shared<Script>();
     script->data = [](Context& c, StreamId id, Bytes bytes, bool is_last) {
-      if (bytes.view() == "throw") throw std::runtime_error("by design");
-      if (bytes.view() == "throw an int") throw 42;
+      if (bytes.view() == "!") throw std::runtime_error("by design");
+      if (bytes.view() == "?") throw 42;
       c.write(id, std::move(bytes), is_last);
     };
     script->closed = [&](Context&, const CloseReason& reason) {
@@ -244,7 +244,7 @@ TEST_F(Loopback, AHandlerThatThrowsEndsItsOwnSessionOnly) {
   const Session bystander = connect(client_options(listener));
   const Stream kept = bystander.open().value();
   ASSERT_TRUE(kept.write("before ", Fin::no, patience));
-  for (const char* text : {"throw", "throw an int"}) {
+  for (const char* text : {"!", "?"}) {
     const Session victim = connect(client_options(listener));
     ASSERT_TRUE(victim.open()->write(text, fin, patience));
     const auto reason = victim.wait_closed(patience);

@@ -99,16 +99,16 @@ TEST_F(Handled, ResetsAndStopsAreToldWithTheirCodes) {
   EXPECT_TRUE(witness->notes.wait_for("stop 0 12"));
 }
 
-TEST_F(Handled, AWriteToAStreamThatWasStoppedFailsAloud) {
+TEST_F(Handled, AWriteBehindTheFinFailsAloud) {
   witness->data = [](Context& c, StreamId id, Bytes bytes, bool) {
-    if (bytes.view() == "end") c.finish(id);
-    if (bytes.view() == "more") c.write(id, "behind the fin");
+    if (bytes.view() == "1") c.finish(id);
+    if (bytes.view() == "2") c.write(id, "behind the fin");
   };
   start();
   const Stream stream = session.open().value();
-  ASSERT_TRUE(stream.write("end", Fin::no, patience));
+  ASSERT_TRUE(stream.write("1", Fin::no, patience));
   ASSERT_TRUE(stream.read_to_end(10, patience));
-  ASSERT_TRUE(stream.write("more", Fin::no, patience));
+  ASSERT_TRUE(stream.write("2", Fin::no, patience));
   EXPECT_TRUE(witness->notes.wait_for("write failed 0 stream_finished"));
 }
 

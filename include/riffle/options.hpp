@@ -118,7 +118,7 @@ struct Transport {
   std::uint64_t max_streams_bidi = 1024;             ///< open at once, of the peer's
   std::uint64_t max_streams_uni = 1024;
   std::uint64_t stream_window = 1024 * 1024;         ///< each stream, each direction of opening
-  /// 0: max(16 MiB, 2 * stalled_readers_tolerated * stream_window), so that stalled readers hurt nobody.
+  /// 0: max(16 MiB, 2 * (stalled_readers_tolerated + 1) * stream_window), so that stalled readers hurt nobody.
   std::uint64_t connection_window = 0;
   std::uint64_t max_stream_window = 0;               ///< auto-tuning may grow to it; 0: stream_window
   std::uint64_t max_connection_window = 0;           ///< 0: connection_window

@@ -80,9 +80,9 @@ Result<void> check_limits(const StreamLimits& limits, const quic::Transport& tra
   if (limits.accept_backlog == 0) return bad("limits.accept_backlog", "must be at least 1");
   // Unread bytes hold the connection's window too (facts: one stalled reader of 64 froze the others at 4 MiB), and
   // quiche moves MAX_DATA only below half of it.
-  const std::uint64_t needed = 2 * std::uint64_t{limits.stalled_readers_tolerated} * transport.stream_window;
+  const std::uint64_t needed = 2 * (std::uint64_t{limits.stalled_readers_tolerated} + 1) * transport.stream_window;
   if (transport.connection_window != 0 && transport.connection_window < needed) {
-    return bad("transport.connection_window", "must be at least 2 * stalled_readers_tolerated * stream_window = " +
+    return bad("transport.connection_window", "must be at least 2 * (stalled_readers_tolerated + 1) * stream_window = " +
                                                   std::to_string(needed) + ", or stalled readers would stop the others");
   }
   const std::uint64_t held = std::uint64_t{limits.stalled_readers_tolerated} * (transport.stream_window + limits.receive_list);

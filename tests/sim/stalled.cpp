@@ -110,7 +110,7 @@ PairOptions stalling_options(const Simulation& simulation, bool may_be_stopped) 
   options.limits.receive_list = receive_list;
   options.transport.stream_window = stream_window;
   // The least that `validate` allows: with half of it the readers that go on would freeze.
-  options.transport.connection_window = 2 * tolerated * stream_window;
+  options.transport.connection_window = 2 * (tolerated + 1) * stream_window;
   // Room for one more than was promised, or for exactly as many.
   const std::uint64_t each = stream_window + receive_list;
   options.limits.session_receive_budget = (may_be_stopped ? tolerated : tolerated + 1) * each;

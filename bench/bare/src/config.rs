@@ -15,7 +15,7 @@ pub const CID_LENGTH: usize = 8;
 pub const MAX_SEND_PAYLOAD: usize = 1452;
 const MAX_RECEIVE_PAYLOAD: usize = 1472;
 const STREAM_WINDOW: u64 = 1 << 20;
-const CONNECTION_WINDOW: u64 = 128 << 20;
+const CONNECTION_WINDOW: u64 = 130 << 20;
 const MAX_STREAMS: u64 = 1024;
 const IDLE_TIMEOUT_MS: u64 = 30_000;
 

@@ -192,7 +192,7 @@ void Session::on_deadline(Instant now) {
 Instant Session::next_deadline() const noexcept {
   if (is_over()) return never;
   const Instant port = port_ != nullptr ? port_->next_deadline() : never;
-  return std::min({port, handshake_deadline_, stall_check_});
+  return std::min({port, handshake_deadline_, stall_check_, stops_due_});
 }
 
 void Session::on_session_attention(std::uint32_t bits, Instant now) {
@@ -253,7 +253,7 @@ void Session::collect_from_port(Instant now) {
   if (state_ == SessionState::handshaking && port_->state() == PortState::established) on_established(now);
   const bool has_input = std::exchange(received_input_, false);
   // First: a stream whose receiving side ends too may be gone from the transport once that was read.
-  heard_stops_ = has_input && port_->take_stops();
+  heard_stops_ = is_time_for_stops(has_input, now) && port_->take_stops();
   if (heard_stops_) look_for_stops();
   while (const auto id = port_->next_readable()) {
     Stream* stream = find(*id);
@@ -287,6 +287,19 @@ void Session::collect_from_port(Instant now) {
        .reason = why.evidence(),
        .error = std::move(why)},
       now);
+}
+
+/// Asking quiche whether the peer has sent STOP_SENDING costs a walk over the session's streams. With few of them that is
+/// nothing; with many it is done at most once in `stops_interval`.
+bool Session::is_time_for_stops(bool has_input, Instant now) noexcept {
+  constexpr std::size_t few_streams = 256;
+  constexpr auto stops_interval = std::chrono::milliseconds(5);
+  if (has_input && streams_.size() > few_streams) stops_due_ = std::min(stops_due_, stops_looked_ + stops_interval);
+  const bool is_due = now >= stops_due_ || (has_input && streams_.size() <= few_streams);
+  if (!is_due) return false;
+  stops_due_ = never;
+  stops_looked_ = now;
+  return true;
 }
 
 /// A transport names streams when the peer gives credit, or when its own queue has drained.

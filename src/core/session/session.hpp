@@ -131,6 +131,7 @@ class Session {
                      std::uint8_t takes);
   void collect_from_port(Instant now);
   void take_writable();
+  bool is_time_for_stops(bool has_input, Instant now) noexcept;
   void on_established(Instant now);
   void end(CloseReason reason, Instant now);
   void end_stream(Stream& stream);
@@ -225,6 +226,8 @@ class Session {
   bool is_dirty_ = false;
   bool received_input_ = false;
   bool heard_stops_ = false;    // in this cycle
+  Instant stops_due_ = never;   // when to look for STOP_SENDING again
+  Instant stops_looked_{};
   bool end_postponed_ = false;  // the transport has ended; what came before is being told
 
   // A close that waits until what was written before it has been offered.

@@ -13,7 +13,9 @@
 //! A hold ends as soon as the fin must have been acknowledged: nothing is in flight, and quiche has
 //! nothing to send (a fin that is unsent or lost would be sent then). A connection that is never so
 //! quiet ends it by time, after 3 PTO; and where something was lost meanwhile, the hold goes on,
-//! twice as long, four times at most.
+//! twice as long, four times at most. So it is only on a busy connection, after a lone fin, that the
+//! last byte and the end of an answer may come up to 3 PTO late; a fin that goes with the last bytes
+//! costs nothing.
 //!
 //! What remains: on a busy connection a fin may be lost as often as it was sent in that time. A
 //! stream that the peer resets is told at once and thereby forgotten. A packet of earlier bytes that

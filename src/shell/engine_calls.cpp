@@ -44,6 +44,7 @@ struct EngineShell::ListenCommand final : Command {
       engine.warn("a listener could not begin: " + begun.error().message());
       listener->close();
     }
+    if (engine.stop_at_ != never) listener->close();  // it was on its way when the engine was stopped
     engine.warn(std::move(warning));
     engine.listeners_.push_back(std::move(listener));
   }

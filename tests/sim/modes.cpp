@@ -31,7 +31,7 @@ class ModesHandler final : public TransferHandler {
     if (reading.model == Model::passive) fail(stream, "data was pushed though the stream is passive");
     if (reading.model == Model::counted) {
       if (reading.left == 0) fail(stream, "more deliveries than were asked for");
-      --reading.left;
+      reading.owes_notice = --reading.left == 0;
     }
     // A switch to active that follows a read of the last bytes at once tells the end again, with nothing before it.
     const bool is_end_again = fin && data.empty() && reading.end_was_read;
@@ -40,6 +40,7 @@ class ModesHandler final : public TransferHandler {
   }
 
   void on_stream_readable(Context& context, StreamId stream) override {
+    if (is_lazy_ && random_.chance(0.8)) return;
     while (random_.chance(0.8)) {
       auto read = context.read(stream, random_.between(1, 40'000));
       if (!read && read.error().code() == Code::wrong_mode) break;
@@ -53,6 +54,7 @@ class ModesHandler final : public TransferHandler {
     if (reading.model == Model::counted && reading.left != 0) fail(stream, "used up before all were given");
     if (reading.model == Model::active) fail(stream, "used up, with no number to use up");
     reading.model = Model::passive;
+    reading.owes_notice = false;
     if (random_.chance(0.5)) switch_over(context, stream);
   }
 
@@ -68,11 +70,18 @@ class ModesHandler final : public TransferHandler {
     Model model = Model::active;
     std::uint32_t left = 0;
     bool end_was_read = false;
+    bool owes_notice = false;  ///< the last counted delivery was given
     Stream handle;
   };
 
   void on_begun(Context& context, StreamId stream) override {
     readings_[stream].handle = context.stream(stream);
+    if (is_passive_) {
+      readings_[stream].model = Model::passive;
+      context.set_delivery(stream, passive);
+      note_switch(stream, passive);
+      return;
+    }
     if (random_.chance(0.5)) switch_over(context, stream);
   }
 
@@ -91,11 +100,12 @@ class ModesHandler final : public TransferHandler {
 
   void switch_over(Context& context, StreamId stream) {
     const auto found = readings_.find(stream);
-    if (found == readings_.end()) return;
+    if (found == readings_.end() || is_passive_) return;
     const Delivery to = draw();
     context.set_delivery(stream, to);
     note_switch(stream, to);
     found->second.left = to.count;
+    found->second.owes_notice = false;
     found->second.model = to.mode == Delivery::Mode::active    ? Model::active
                           : to.mode == Delivery::Mode::passive ? Model::passive
                                                                : Model::counted;
@@ -127,24 +137,26 @@ class ModesHandler final : public TransferHandler {
   void tick() {
     if (is_closed()) return;
     for (auto& [stream, reading] : readings_) {
+      if (reading.owes_notice) fail(stream, "the deliveries were used up, and nobody was told");
       const StreamStats stats = reading.handle.stats();
       // ENG-10: the list of a passive reader, and at most one delivery on its way.
       if (stats.receive_buffered > most_buffered) {
         fail(stream, std::to_string(stats.receive_buffered) + " bytes are held for a reader, beyond receive_list");
       }
-      if (!flow(stream)->end_received && random_.chance(0.7)) {
+      if (!flow(stream)->end_received && random_.chance(is_lazy_ ? 0.05 : 0.7)) {
         while (true) {
           const auto read = reading.handle.try_read(random_.between(1, 40'000));
           if (!read && (read.error().code() == Code::wrong_mode || read.error().code() == Code::closed)) break;
           if (!accept(stream, read)) break;
         }
       }
-      if (const Delivery to = draw(); random_.chance(0.2) && reading.handle.set_delivery(to)) {
+      if (const Delivery to = draw();
+          !is_passive_ && random_.chance(is_lazy_ ? 0.05 : 0.2) && reading.handle.set_delivery(to)) {
         note_switch(stream, to);
         reading.model = Model::unsettled;
       }
     }
-    simulation_.after(random_.duration(milliseconds(1), milliseconds(10)), [self = weak_from_this()] {
+    simulation_.after(random_.duration(milliseconds(1), milliseconds(is_lazy_ ? 100 : 10)), [self = weak_from_this()] {
       if (const auto alive = self.lock()) static_cast<ModesHandler&>(*alive).tick();
     });
   }
@@ -152,12 +164,15 @@ class ModesHandler final : public TransferHandler {
   static constexpr std::uint64_t most_buffered = 256 * 1024 + 65'536;
   std::map<StreamId, Reading> readings_;
   std::uint64_t switches_ = 0;
+  /// A slow reader fills its lists, and its streams are parked.
+  const bool is_passive_ = random_.chance(0.2);  ///< from the first to the last byte
+  const bool is_lazy_ = random_.chance(0.4);
 };
 
 }  // namespace
 
 void run_mode_switches(Simulation& simulation) {
-  const TransferPlan plan{.key = simulation.seed(), .streams = 6, .least = 0, .most = 300'000};
+  const TransferPlan plan{.key = simulation.seed(), .streams = 4, .least = 0, .most = 700'000};
   auto client = std::make_shared<ModesHandler>(simulation, Role::client, plan);
   std::vector<std::shared_ptr<ModesHandler>> servers;
   Pair pair(simulation, Pair::usual(simulation), client,

@@ -54,7 +54,7 @@ RIFFLE_SIM_LIBC time_t time(time_t* out) noexcept {
   return now.tv_sec;
 }
 
-RIFFLE_SIM_LIBC ssize_t getrandom(void* out, size_t size, unsigned flags) noexcept {
+RIFFLE_SIM_LIBC ssize_t getrandom(void* out, size_t size, unsigned flags) {
   if (!is_virtual) return syscall(SYS_getrandom, out, size, flags);
   auto* to = static_cast<unsigned char*>(out);
   for (size_t done = 0; done < size;) {

@@ -73,6 +73,15 @@ impl rqb_connection {
         }
     }
 
+    /// An answer about a stream that goes on.
+    const fn answered(size: usize, status: u8) -> rqb_offered {
+        rqb_offered {
+            size,
+            code: 0,
+            status,
+        }
+    }
+
     /// Offers `size` bytes, at most what the stream and the connection may take: quiche drops a
     /// buffer that it has no room for, and announces DATA_BLOCKED for a buffer beyond its window.
     fn offer(
@@ -98,19 +107,11 @@ impl rqb_connection {
         let taken = size.min(capacity);
         if taken < size && taken == 0 {
             self.rearm(id);
-            return Ok(rqb_offered {
-                size: 0,
-                code: 0,
-                status: RQB_OFFER_BLOCKED,
-            });
+            return Ok(Self::answered(0, RQB_OFFER_BLOCKED));
         }
         let is_whole = taken == size;
         if size == 0 && !fin {
-            return Ok(rqb_offered {
-                size: 0,
-                code: 0,
-                status: RQB_OFFER_TAKEN,
-            });
+            return Ok(Self::answered(0, RQB_OFFER_TAKEN));
         }
         let is_lone_fin = size == 0;
         if is_lone_fin {
@@ -140,16 +141,9 @@ impl rqb_connection {
         }
         if !is_whole {
             self.rearm(id);
+            return Ok(Self::answered(taken, RQB_OFFER_BLOCKED));
         }
-        Ok(rqb_offered {
-            size: taken,
-            code: 0,
-            status: if is_whole {
-                RQB_OFFER_TAKEN
-            } else {
-                RQB_OFFER_BLOCKED
-            },
-        })
+        Ok(Self::answered(taken, RQB_OFFER_TAKEN))
     }
 
     fn read(&mut self, id: u64, to: &mut [u8]) -> Outcome<rqb_read> {

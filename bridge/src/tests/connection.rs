@@ -142,8 +142,20 @@ fn a_panic_without_a_connection_becomes_an_error() {
     );
 }
 
+/// No connection was made, and the last error says why.
+fn assert_none(made: *mut rqb_connection, operation: &str, part: &str) {
+    assert!(made.is_null());
+    let error = last_error();
+    assert_eq!(
+        (error.code, error.operation.as_str()),
+        (RQB_E_ARGUMENT, operation)
+    );
+    assert!(error.sentence.contains(part), "{}", error.sentence);
+}
+
 #[test]
-fn wrong_arguments_of_the_connection_functions() {
+fn wrong_arguments_of_connect() {
+    use std::ptr::null_mut as null;
     init();
     let (client, server) = options();
     let client_config = client.make();
@@ -155,98 +167,101 @@ fn wrong_arguments_of_the_connection_functions() {
     let mut nowhere = here;
     nowhere.family = 9;
     let name = rqb_bytes::of(b"riffle.test");
-    use std::ptr::null_mut as null;
-    let fails = |made: *mut rqb_connection, operation: &str, part: &str| {
-        assert!(made.is_null());
-        let error = last_error();
-        assert_eq!(
-            (error.code, error.operation.as_str()),
-            (RQB_E_ARGUMENT, operation)
-        );
-        assert!(error.sentence.contains(part), "{}", error.sentence);
-    };
     unsafe {
         let connect = "rqb_connect";
         let no_config = std::ptr::null_mut();
-        fails(
+        assert_none(
             rqb_connect(no_config, name, &id, &here, &there),
             connect,
             "configuration is null",
         );
-        fails(
+        assert_none(
             rqb_connect(server_config, name, &id, &here, &there),
             connect,
             "a server's",
         );
-        fails(
+        assert_none(
             rqb_connect(client_config, name, null(), &here, &there),
             connect,
             "id is null",
         );
-        fails(
+        assert_none(
             rqb_connect(client_config, name, &long, &here, &there),
             connect,
             "21 bytes",
         );
-        fails(
+        assert_none(
             rqb_connect(client_config, name, &id, null(), &there),
             connect,
             "local",
         );
-        fails(
+        assert_none(
             rqb_connect(client_config, name, &id, &here, &nowhere),
             connect,
             "family 9",
         );
         let latin = rqb_bytes::of(b"caf\xe9.example");
-        fails(
+        assert_none(
             rqb_connect(client_config, latin, &id, &here, &there),
             connect,
             "UTF-8",
         );
         let none = rqb_bytes::EMPTY;
-        fails(
+        assert_none(
             rqb_connect(client_config, none, &id, &here, &there),
             connect,
             "server_name",
         );
-        let wrong = rqb_bytes {
-            data: null(),
-            size: 5,
-        };
-        fails(
-            rqb_connect(client_config, wrong, &id, &here, &there),
+        let (data, size) = (null(), 5);
+        assert_none(
+            rqb_connect(client_config, rqb_bytes { data, size }, &id, &here, &there),
             connect,
             "UTF-8",
         );
+        rqb_config_free(client_config);
+        rqb_config_free(server_config);
+    }
+}
 
+#[test]
+fn wrong_arguments_of_accept() {
+    use std::ptr::null_mut as null;
+    init();
+    let (client, server) = options();
+    let client_config = client.make();
+    let server_config = server.make();
+    let (here, there) = (client_address(), server_address());
+    let id = connection_id(1);
+    let mut long = id;
+    long.size = 21;
+    unsafe {
+        let no_config = std::ptr::null_mut();
         let accept = "rqb_accept";
-        fails(
+        assert_none(
             rqb_accept(no_config, &id, null(), &there, &here),
             accept,
             "configuration is null",
         );
-        fails(
+        assert_none(
             rqb_accept(client_config, &id, null(), &there, &here),
             accept,
             "a client's",
         );
-        fails(
+        assert_none(
             rqb_accept(server_config, null(), null(), &there, &here),
             accept,
             "scid",
         );
-        fails(
+        assert_none(
             rqb_accept(server_config, &id, &long, &there, &here),
             accept,
             "original_dcid",
         );
-        fails(
+        assert_none(
             rqb_accept(server_config, &id, null(), &there, null()),
             accept,
             "peer",
         );
-
         rqb_config_free(client_config);
         rqb_config_free(server_config);
         rqb_config_free(std::ptr::null_mut());
@@ -254,7 +269,13 @@ fn wrong_arguments_of_the_connection_functions() {
         rqb_free(std::ptr::null_mut());
         assert_eq!(last_error().operation, "rqb_free");
     }
+}
 
+#[test]
+fn wrong_arguments_of_the_connection_functions() {
+    use std::ptr::null_mut as null;
+    init();
+    let (here, there) = (client_address(), server_address());
     let pair = Pair::connected();
     let connection = pair.client.connection;
     let mut byte = [0u8; 1];

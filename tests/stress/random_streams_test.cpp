@@ -122,8 +122,12 @@ class Walk {
 
   void run() {
     const Session& session = is_handled_ ? stage_.with_handler : stage_.plain;
-    stream_ = session.open().value();
-    id_ = stream_.wait_open(patience).value();
+    auto opened = session.open();
+    ASSERT_TRUE(opened) << opened.error().message();
+    stream_ = std::move(*opened);
+    const auto id = stream_.wait_open(patience);
+    ASSERT_TRUE(id) << id.error().message();
+    id_ = *id;
     if (is_handled_) {
       stage_.collector->add(id_, model_);
       if (chance(2)) switch_mode();

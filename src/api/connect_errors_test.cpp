@@ -195,6 +195,24 @@ TEST_F(Loopback, AClientWithoutACertificateIsTurnedAwayWhereOneIsAskedFor) {
   EXPECT_EQ(reason->error.code(), Code::certificate_refused) << reason->error.message();
 }
 
+TEST_F(Loopback, AHandlerHearsOfAConnectThatCouldNotEvenBegin) {
+  // HND-1: `closed` exactly once and last, on every way out.
+  quic::Client options = options_for("127.0.0.1:1");
+  const auto script = std::make_shared<Script>();
+  std::string why;
+  script->closed = [&](Context&, const CloseReason& reason) { why = reason.error.evidence(); };
+  options.handler = script;
+  options.alpn = std::vector<std::string>{};
+  const Session session = client.connect(options);
+  EXPECT_EQ(session.state(), SessionState::closed);
+  EXPECT_EQ(session.close_reason()->error.code(), Code::invalid_argument);
+  ASSERT_TRUE(script->notes.wait_for("closed"));
+  client.stop(0s);
+  client.join();
+  EXPECT_EQ(script->notes.all(), (std::vector<std::string>{"draining", "closed"}));
+  EXPECT_NE(why.find("alpn"), std::string::npos) << why;
+}
+
 TEST_F(Loopback, AnEngineThatWasStoppedSaysSo) {
   const SilentSocket silent;
   client.stop(0s);

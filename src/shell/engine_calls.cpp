@@ -1,4 +1,5 @@
 // Bringing sessions and listeners to the loop, from any thread.
+#include <optional>
 #include <utility>
 
 #include "shell/engine_shell.hpp"
@@ -11,6 +12,7 @@ struct EngineShell::ConnectCommand final : Command {
   meet::Held<meet::SessionMeet> shared;
   std::shared_ptr<core::QuicConfiguration> configuration;
   HostPort target;
+  std::optional<Error> failure;  ///< it failed before it began; the handler is told on its loop, as ever
 
   explicit ConnectCommand(quic::Client its_options) : options(std::move(its_options)) {}
   void run(EngineShell& engine, Instant now) override { engine.begin_connect(*this, now); }
@@ -50,23 +52,37 @@ struct EngineShell::ListenCommand final : Command {
   }
 };
 
-Session EngineShell::fail_at_once(const quic::Client& options, Error why) {
-  auto* shared = new meet::SessionMeet(link_, Role::client, options.limits, options.handler != nullptr);
-  CloseReason reason{.by = CloseReason::By::us, .is_application = false, .code = 0, .reason = why.evidence(), .error = why};
-  shared->set_close_reason(std::move(reason));
+/// The session is closed from the start. Its handler still hears `on_closed`, exactly once and on the loop (HND-1), for
+/// which as many commands again as may be under way have room.
+Session EngineShell::fail_at_once(quic::Client options, Error why) {
+  auto shared = meet::Held<meet::SessionMeet>::adopt(
+      new meet::SessionMeet(link_, Role::client, options.limits, options.handler != nullptr));
+  shared->set_close_reason({.by = CloseReason::By::transport,
+                            .is_application = false,
+                            .code = 0,
+                            .reason = why.evidence(),
+                            .error = why});
   shared->state.store(SessionState::closed);
-  Session session(Ref<meet::SessionMeet>::share(shared));
-  shared->release();
+  Session session(Ref<meet::SessionMeet>::share(shared.get()));
+  if (options.handler != nullptr && state() == EngineState::running) {
+    shared->close_called.store(true);  // the state that the handle shows stays what it is
+    auto command = std::make_unique<ConnectCommand>(std::move(options));
+    command->shared = std::move(shared);
+    command->failure = std::move(why);
+    if (control_->post(command.get(), 2 * context_.options.command_queue)) static_cast<void>(command.release());
+  }
   return session;
 }
 
 Session EngineShell::connect(quic::Client options) {
-  if (auto valid = options.validate(); !valid) return fail_at_once(options, valid.error());
-  if (state() != EngineState::running) return fail_at_once(options, Error(Code::closed, "the engine was stopped"));
+  if (auto valid = options.validate(); !valid) return fail_at_once(std::move(options), valid.error());
+  if (state() != EngineState::running) {
+    return fail_at_once(std::move(options), Error(Code::closed, "the engine was stopped"));
+  }
   auto target = HostPort::parse(options.address.get());
-  if (!target) return fail_at_once(options, target.error());
+  if (!target) return fail_at_once(std::move(options), target.error());
   auto configuration = configurations_.find_or_make(options);
-  if (!configuration) return fail_at_once(options, configuration.error());
+  if (!configuration) return fail_at_once(std::move(options), configuration.error());
 
   auto command = std::make_unique<ConnectCommand>(std::move(options));
   command->shared = meet::Held<meet::SessionMeet>::adopt(new meet::SessionMeet(
@@ -75,7 +91,7 @@ Session EngineShell::connect(quic::Client options) {
   command->target = std::move(*target);
   Session session(Ref<meet::SessionMeet>::share(command->shared.get()));
   if (!control_->post(command.get(), context_.options.command_queue)) {
-    return fail_at_once(command->options, Error(Code::busy, "EngineOptions::command_queue is used up"));
+    return fail_at_once(std::move(command->options), Error(Code::busy, "EngineOptions::command_queue is used up"));
   }
   static_cast<void>(command.release());
   return session;
@@ -92,8 +108,8 @@ void EngineShell::begin_connect(ConnectCommand& command, Instant now) {
        .keep_alive = options.transport.keep_alive,
        .server_name = options.server_name.empty() ? command.target.host : options.server_name},
       *this);
-  if (stop_at_ != never) {
-    driver.fail(Error(Code::closed, "the engine was stopped"), now);
+  if (command.failure || stop_at_ != never) {
+    driver.fail(command.failure.value_or(Error(Code::closed, "the engine was stopped")), now);
     return;
   }
   driver.session().begin(now);

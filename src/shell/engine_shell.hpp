@@ -71,7 +71,7 @@ class EngineShell final : public runtime::LoopOwner, public SessionHome, public 
 
   EngineShell(std::unique_ptr<Platform> owned, Platform& platform, std::shared_ptr<runtime::Poller> poller,
               const EngineOptions& options);
-  Session fail_at_once(const quic::Client& options, Error why);
+  Session fail_at_once(quic::Client options, Error why);
   void begin_connect(ConnectCommand& command, Instant now);
 
   // LoopOwner.

@@ -53,8 +53,8 @@ struct ReadCount {
 /// Threads: every call may come from any thread, several threads may write at once (each write is atomic, in order of
 /// arrival), one may read at a time. Waiting calls (those with a timeout) give `would_deadlock` on a loop thread when
 /// they would have to wait.
-/// Lifetime: a reference; copies share. The last one that dies without `finish`, `read to the end` or `shutdown` stops
-/// both sides with code 0. After the end of the session or engine every call gives `closed` with the reason.
+/// Lifetime: a reference; copies share. In a session without a handler, the last one that dies before the stream's ends
+/// have been written and read stops what is left with code 0; with a handler the stream goes on. After the end of the session or engine every call gives `closed` with the reason.
 class [[nodiscard]] Stream {
  public:
   Stream() noexcept = default;
@@ -96,7 +96,8 @@ class [[nodiscard]] Stream {
 
   /// Ends a side abruptly: reading sends STOP_SENDING, writing sends RESET_STREAM, with `code` (STR-6).
   Result<void> shutdown(Side side, AppCode code) const;
-  /// Switches the delivery mode at any time (STR-3); what is buffered is delivered on a switch to active.
+  /// Switches the delivery mode at any time (STR-3); what is buffered is delivered on a switch to active. The loop acts
+  /// on it: a read right behind a switch to passive may still meet `wrong_mode`.
   Result<void> set_delivery(Delivery delivery) const;
   /// Urgency 0 (first) to 255, 127 at first (RFC 9218 in spirit); incremental streams share by turns.
   Result<void> set_priority(std::uint8_t urgency, bool incremental) const;

@@ -257,5 +257,27 @@ TEST_F(Loopback, AHandlerThatThrowsEndsItsOwnSessionOnly) {
   EXPECT_EQ(failures.load(), 2);
 }
 
+TEST_F(Loopback, ACloseBehindAFullWindowIsHeard) {
+  // CON-2: quiche keeps a CONNECTION_CLOSE back while the congestion window is full.
+  quic::Server options = server_options();
+  options.handler = [](const Peer&) {
+    auto script = std::make_shared<Script>();
+    script->data = [](Context& c, StreamId id, Bytes, bool) {
+      c.write(id, std::string(8 << 20, 'x'));
+      c.close(AppCode{7}, "enough");
+    };
+    return script;
+  };
+  const Listener listener = listen(std::move(options));
+  const Session session = connect(client_options(listener));
+  const Stream stream = session.open().value();
+  ASSERT_TRUE(stream.write("go"));
+  const auto reason = session.wait_closed(patience);  // far below the idle timeout of 30 s
+  ASSERT_TRUE(reason) << reason.error().message();
+  EXPECT_EQ(reason->by, CloseReason::By::peer);
+  EXPECT_EQ(reason->code, 7u);
+  EXPECT_EQ(reason->reason, "enough");
+}
+
 }  // namespace
 }  // namespace riffle::test

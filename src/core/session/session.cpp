@@ -192,7 +192,8 @@ void Session::on_deadline(Instant now) {
 Instant Session::next_deadline() const noexcept {
   if (is_over()) return never;
   const Instant port = port_ != nullptr ? port_->next_deadline() : never;
-  return std::min({port, handshake_deadline_, stall_check_, stops_due_});
+  const Instant close = pending_close_ ? pending_close_->held_until : never;
+  return std::min({port, handshake_deadline_, stall_check_, stops_due_, close});
 }
 
 void Session::on_session_attention(std::uint32_t bits, Instant now) {
@@ -326,14 +327,29 @@ void Session::end_actions() {
   }
 }
 
+/// A close is a packet too: quiche keeps it back while the congestion window is full, and the peer would hear of it by
+/// its idle timeout alone. So a close behind streams that had to wait is held until one of them could go on.
+bool Session::is_time_to_close(Instant now) noexcept {
+  constexpr auto longest_hold = std::chrono::milliseconds(250);  // a peer that answers at all answers by then
+  if (pending_close_->held_until == never) {
+    bool has_blocked = false;
+    streams_.for_each([&has_blocked](const Stream& stream) { has_blocked = has_blocked || stream.is_blocked; });
+    if (!has_blocked) return true;
+    pending_close_->held_until = now + longest_hold;
+    return false;
+  }
+  return now >= pending_close_->held_until || port_->next_writable().has_value();
+}
+
 Batch Session::poll_output(std::span<std::byte> buffer, Instant now) {
   if (port_ == nullptr) return {};
-  if (state_ == SessionState::connected && port_->state() == PortState::established) {
+  const bool is_held = pending_close_ && pending_close_->held_until != never;
+  if (state_ == SessionState::connected && port_->state() == PortState::established && !is_held) {
     take_writable();
     refill(now);
   }
   Batch batch = port_->poll_output(buffer, now);
-  if (batch.bytes == 0 && pending_close_ && pending_close_->takes_left == 0) {
+  if (batch.bytes == 0 && pending_close_ && pending_close_->takes_left == 0 && is_time_to_close(now)) {
     const PendingClose closing = *std::exchange(pending_close_, std::nullopt);
     port_->close(closing.kind, closing.code, closing.reason);
     batch = port_->poll_output(buffer, now);

@@ -133,6 +133,7 @@ class Session {
   void take_writable();
   bool is_time_for_stops(bool has_input, Instant now) noexcept;
   void on_established(Instant now);
+  bool is_time_to_close(Instant now) noexcept;
   void end(CloseReason reason, Instant now);
   void end_stream(Stream& stream);
   void answer(meet::Asking* asking, std::optional<Error> error = std::nullopt);
@@ -236,6 +237,7 @@ class Session {
     std::uint64_t code = 0;
     std::string reason;
     std::uint8_t takes_left = 0;
+    Instant held_until = never;
   };
   std::optional<PendingClose> pending_close_;
   Error end_error_{Code::closed};

@@ -2,13 +2,13 @@
  *
  * Conventions
  * - A function that returns int32_t gives RQB_OK, RQB_DONE (nothing to do, a limit reached, already over: an expected
- *   condition) or a negative RQB_E_ code; rqb_last_error then has the operation, the fault and a sentence. A function that
- *   returns a pointer gives null for a failure.
- * - A Rust panic becomes RQB_E_PANIC with its message, and poisons its connection: every later call on it fails likewise,
- *   except rqb_free.
+ *   condition) or a negative RQB_E_ code; rqb_last_error then has the operation, the fault and a sentence. A function
+ * that returns a pointer gives null for a failure.
+ * - A Rust panic becomes RQB_E_PANIC with its message, and poisons its connection: every later call on it fails
+ * likewise, except rqb_free.
  * - A null pointer with a length of 0 is empty. Text is UTF-8 without a terminator.
- * - Threads: a configuration and its connections belong to one thread. rqb_last_error is per thread. Nothing blocks (but
- *   rqb_config_new and rqb_make_self_signed read files and compute).
+ * - Threads: a configuration and its connections belong to one thread. rqb_last_error is per thread. Nothing blocks
+ * (but rqb_config_new and rqb_make_self_signed read files and compute).
  * - `retain` and `release` of rqb_init run inside other calls and must not enter the bridge.
  * - Booleans are uint8_t, 0 or 1. Sizes in bytes. Times in nanoseconds of CLOCK_MONOTONIC.
  *
@@ -111,7 +111,8 @@ typedef struct rqb_connection_id {
 typedef void (*rqb_retain)(void* owner);
 typedef void (*rqb_release)(void* owner);
 
-/* A chain, leaf first, with its key: each from a file or from memory. `name` is the server name it is for, "a.example" or
+/* A chain, leaf first, with its key: each from a file or from memory. `name` is the server name it is for, "a.example"
+ * or
  * "*.example"; empty: for every other name, and for a client's own certificate. */
 typedef struct rqb_certificate {
   rqb_bytes name;
@@ -130,8 +131,8 @@ typedef struct rqb_options {
   uint8_t trust_given; /* a server with it asks for client certificates; a client always verifies */
   uint8_t insecure;
   uint8_t system_store;
-  uint8_t ack_delay_exponent; /* 0 to 20 */
-  uint32_t version;           /* 1, or reserved: 0x?a?a?a?a */
+  uint8_t ack_delay_exponent;      /* 0 to 20 */
+  uint32_t version;                /* 1, or reserved: 0x?a?a?a?a */
   uint32_t initial_window_packets; /* 0: quiche's default */
   uint64_t idle_timeout_ms;        /* 0: none */
   uint64_t max_ack_delay_ms;       /* below 2^14 */
@@ -268,7 +269,8 @@ typedef struct rqb_path_stats {
 
 /* --- Start, errors, what needs no connection --- */
 
-/* Registers the two calls that keep zero-copy buffers alive, and silences Rust's panic output. Once, before the rest. */
+/* Registers the two calls that keep zero-copy buffers alive, and silences Rust's panic output. Once, before the rest.
+ */
 int32_t rqb_init(rqb_retain retain, rqb_release release);
 /* This thread's last failure; RQB_DONE when there was none. */
 int32_t rqb_last_error(rqb_error* out);
@@ -302,7 +304,8 @@ rqb_connection* rqb_accept(rqb_config* config, const rqb_connection_id* scid, co
 void rqb_free(rqb_connection* connection); /* releases every block that it holds */
 
 /* One datagram, decrypted in place. A failure has closed the connection; what rqb_send_batch gives tells the peer. */
-int32_t rqb_recv(rqb_connection* connection, uint8_t* data, size_t size, const rqb_address* from, const rqb_address* to);
+int32_t rqb_recv(rqb_connection* connection, uint8_t* data, size_t size, const rqb_address* from,
+                 const rqb_address* to);
 /* One batch into `buffer`, which has room for max_send_payload at least. RQB_DONE: nothing to send now. */
 int32_t rqb_send_batch(rqb_connection* connection, uint8_t* buffer, size_t size, rqb_batch* out);
 /* When a pacing congestion control (BBR2) wants its next packet to leave; 0: now. */
@@ -324,13 +327,14 @@ int32_t rqb_stream_open(rqb_connection* connection, uint8_t is_bidirectional, ui
  * looks whether the stream was stopped. */
 int32_t rqb_stream_offer(rqb_connection* connection, uint64_t id, void* owner, const uint8_t* data, size_t size,
                          uint8_t fin, rqb_offered* out);
-/* Reads in order. An empty `to` only looks: after a parked stream was reset, nothing else tells it. While a fin that was
- * offered alone is not acknowledged, the last byte of what has arrived, and an end, are kept back (bridge/src/lone_fins.rs);
- * the stream is named when they may be read, and the deadline counts it in. Such a fin is to be offered only when all bytes
- * before it were released. */
+/* Reads in order. An empty `to` only looks: after a parked stream was reset, nothing else tells it. While a fin that
+ * was offered alone is not acknowledged, the last byte of what has arrived, and an end, are kept back
+ * (bridge/src/lone_fins.rs); the stream is named when they may be read, and the deadline counts it in. Such a fin is to
+ * be offered only when all bytes before it were released. */
 int32_t rqb_stream_read(rqb_connection* connection, uint64_t id, uint8_t* to, size_t size, rqb_read* out);
-/* Named once; again after it was drained (readable) or blocked (writable). RQB_NO_STREAM: none. A stream that the peer has
- * stopped is named writable if bytes were let go by it; one that had nothing under way learns of it by its next offer. */
+/* Named once; again after it was drained (readable) or blocked (writable). RQB_NO_STREAM: none. A stream that the peer
+ * has stopped is named writable if bytes were let go by it; one that had nothing under way learns of it by its next
+ * offer. */
 uint64_t rqb_readable_next(rqb_connection* connection);
 uint64_t rqb_writable_next(rqb_connection* connection);
 /* STOP_SENDING; what has arrived is thrown away. RQB_DONE: there was nothing left to stop. */

@@ -9,8 +9,8 @@ extern "C" {
 #endif
 
 /* From now on this thread's RAND_bytes follows the seed. Make fresh configurations afterwards: ticket keys are drawn on
- * first use. BoringSSL's own keys and signatures stay random in their bytes; with an RSA certificate they are constant in
- * their lengths. The program must also define getrandom, or quiche's hash sets differ from run to run. */
+ * first use. BoringSSL's own keys and signatures stay random in their bytes; with an RSA certificate they are constant
+ * in their lengths. The program must also define getrandom, or quiche's hash sets differ from run to run. */
 void rqb_sim_seed(uint64_t seed);
 /* The system's randomness again. */
 void rqb_sim_unseed(void);

@@ -22,15 +22,15 @@ namespace riffle::meet {
 class ListenerMeet;
 void retain_shared(ListenerMeet* object) noexcept;
 void release_shared(ListenerMeet* object) noexcept;
-}
+}  // namespace riffle::meet
 
 namespace riffle {
 inline namespace v1 {
 
 enum class EngineState : std::uint8_t { running, stopping, stopped };
 
-/// Purpose: a socket that takes sessions in. Threads: any. Lifetime: a reference; the listener lives in its engine until
-/// `close`.
+/// Purpose: a socket that takes sessions in. Threads: any. Lifetime: a reference; the listener lives in its engine
+/// until `close`.
 class [[nodiscard]] Listener {
  public:
   Listener() noexcept = default;

@@ -14,46 +14,46 @@ inline namespace v1 {
 /// (src/base/error.cpp), which `explain` prints from.
 enum class Code : std::uint16_t {
   // The call itself.
-  invalid_argument = 1,   ///< an option or argument makes no sense; the evidence names it
-  unsupported,            ///< this transport cannot do it; the evidence names the alternative
-  would_block,            ///< no credit right now; wait for `writable`
-  would_deadlock,         ///< a waiting call on a loop thread
-  wrong_mode,             ///< a read while the stream is in an active delivery mode
-  concurrent_read,        ///< another thread is reading this stream
-  timed_out,              ///< the deadline of the call passed; what it waited for may still come
-  too_large,              ///< more arrived, or was asked for, than the stated bound
-  busy,                   ///< a bounded queue is full
-  closed,                 ///< the session or engine has ended; the evidence says why
+  invalid_argument = 1,  ///< an option or argument makes no sense; the evidence names it
+  unsupported,           ///< this transport cannot do it; the evidence names the alternative
+  would_block,           ///< no credit right now; wait for `writable`
+  would_deadlock,        ///< a waiting call on a loop thread
+  wrong_mode,            ///< a read while the stream is in an active delivery mode
+  concurrent_read,       ///< another thread is reading this stream
+  timed_out,             ///< the deadline of the call passed; what it waited for may still come
+  too_large,             ///< more arrived, or was asked for, than the stated bound
+  busy,                  ///< a bounded queue is full
+  closed,                ///< the session or engine has ended; the evidence says why
   // Streams.
-  stream_reset,           ///< the peer reset the stream; `wire()` is its code
-  stream_stopped,         ///< the peer asked us to stop sending; `wire()` is its code
-  stream_finished,        ///< our side of the stream has already been finished
+  stream_reset,     ///< the peer reset the stream; `wire()` is its code
+  stream_stopped,   ///< the peer asked us to stop sending; `wire()` is its code
+  stream_finished,  ///< our side of the stream has already been finished
   // Reaching the peer.
   name_not_found,
   unreachable,
   handshake_timeout,
   idle_timeout,
-  peer_closed,            ///< the peer closed the connection; `wire()` is the code, evidence the reason
-  refused,                ///< the peer refused the connection before the handshake ended
+  peer_closed,  ///< the peer closed the connection; `wire()` is the code, evidence the reason
+  refused,      ///< the peer refused the connection before the handshake ended
   version_unsupported,
   alpn_refused,
-  certificate_rejected,   ///< we did not trust the peer's certificate; the evidence says why
-  certificate_refused,    ///< the peer did not trust ours, or wanted one
+  certificate_rejected,  ///< we did not trust the peer's certificate; the evidence says why
+  certificate_refused,   ///< the peer did not trust ours, or wanted one
   pin_mismatch,
   tls_failed,
-  protocol_violation,     ///< the peer broke the protocol
+  protocol_violation,  ///< the peer broke the protocol
   // This machine.
   address_in_use,
   permission_denied,
   file_unreadable,
-  certificate_unusable,   ///< a certificate or key of ours could not be used
+  certificate_unusable,  ///< a certificate or key of ours could not be used
   descriptors_exhausted,
   out_of_space,
-  budget_exhausted,       ///< a byte or count budget of riffle was reached
-  system_error,           ///< another failure of the operating system; `system()` is errno
+  budget_exhausted,  ///< a byte or count budget of riffle was reached
+  system_error,      ///< another failure of the operating system; `system()` is errno
   // Ours.
-  handler_failed,         ///< a callback threw; the evidence is what it threw
-  internal,               ///< a defect of riffle
+  handler_failed,  ///< a callback threw; the evidence is what it threw
+  internal,        ///< a defect of riffle
 };
 
 enum class Fault : std::uint8_t { caller, peer, network, machine, riffle, nobody };

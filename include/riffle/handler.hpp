@@ -28,7 +28,7 @@ struct CloseReason {
   By by = By::transport;
   bool is_application = false;  ///< `code` is the application's, not QUIC's
   std::uint64_t code = 0;
-  std::string reason;           ///< the text that came with it
+  std::string reason;  ///< the text that came with it
   Error error{Code::closed};
 };
 
@@ -41,7 +41,9 @@ class Context {
   /// by at most that delivery, whose stream then pauses until this one is writable again (design/streams.md).
   /// A stream that can no longer send answers with `on_write_failed`.
   void write(StreamId stream, Bytes data, Fin end = Fin::no) noexcept;
-  void write(StreamId stream, Bytes data, bool end) noexcept { write(stream, std::move(data), end ? Fin::yes : Fin::no); }
+  void write(StreamId stream, Bytes data, bool end) noexcept {
+    write(stream, std::move(data), end ? Fin::yes : Fin::no);
+  }
   void write(StreamId stream, std::string_view text, Fin end = Fin::no) noexcept;
   void finish(StreamId stream) noexcept { write(stream, Bytes{}, Fin::yes); }
   /// Bytes that the stream's credit still allows; 0 or less: `on_writable` will follow.
@@ -75,16 +77,16 @@ class Handler {
  public:
   virtual ~Handler() = default;
   virtual void on_connected(Context&) {}
-  virtual void on_stream_opened(Context&, StreamId, Direction) {}             ///< by the peer
-  virtual void on_stream_readable(Context&, StreamId) {}                      ///< a passive stream has data or its end
-  virtual void on_stream_data(Context&, StreamId, Bytes, bool /*fin*/) {}     ///< an active stream's data
-  virtual void on_stream_finished(Context&, StreamId) {}                      ///< both sides are over, all is flushed
-  virtual void on_writable(Context&, StreamId) {}                             ///< credit is back above the low mark
-  virtual void on_flushed(Context&, StreamId) {}                              ///< all that was written is acknowledged
+  virtual void on_stream_opened(Context&, StreamId, Direction) {}          ///< by the peer
+  virtual void on_stream_readable(Context&, StreamId) {}                   ///< a passive stream has data or its end
+  virtual void on_stream_data(Context&, StreamId, Bytes, bool /*fin*/) {}  ///< an active stream's data
+  virtual void on_stream_finished(Context&, StreamId) {}                   ///< both sides are over, all is flushed
+  virtual void on_writable(Context&, StreamId) {}                          ///< credit is back above the low mark
+  virtual void on_flushed(Context&, StreamId) {}                           ///< all that was written is acknowledged
   virtual void on_write_failed(Context&, StreamId, const Error&) {}
-  virtual void on_stream_reset(Context&, StreamId, AppCode) {}                ///< the peer's RESET_STREAM
-  virtual void on_stop_sending(Context&, StreamId, AppCode) {}                ///< the peer's STOP_SENDING
-  virtual void on_deliveries_used_up(Context&, StreamId) {}                   ///< `active_times` went down to passive
+  virtual void on_stream_reset(Context&, StreamId, AppCode) {}  ///< the peer's RESET_STREAM
+  virtual void on_stop_sending(Context&, StreamId, AppCode) {}  ///< the peer's STOP_SENDING
+  virtual void on_deliveries_used_up(Context&, StreamId) {}     ///< `active_times` went down to passive
   virtual void on_draining(Context&) {}
   virtual void on_session_blocked(Context&, std::uint64_t /*stalled_streams*/) {}  ///< more readers stall than promised
   virtual void on_closed(Context&, const CloseReason&) {}

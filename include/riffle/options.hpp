@@ -59,9 +59,9 @@ constexpr Delivery active_times(std::uint32_t count) { return {Delivery::Mode::c
 
 /// Credit and budgets of a session's streams, in bytes (design/streams.md; STR-4, STR-7, ENG-10).
 struct StreamLimits {
-  std::uint32_t receive_list = 256 * 1024;         ///< held for a passive reader, each stream
-  std::uint32_t send_credit = 256 * 1024;          ///< accepted ahead of the transport, each stream, at first
-  std::uint32_t send_credit_max = 4 * 1024 * 1024; ///< what the credit may grow to with the measured drain rate
+  std::uint32_t receive_list = 256 * 1024;          ///< held for a passive reader, each stream
+  std::uint32_t send_credit = 256 * 1024;           ///< accepted ahead of the transport, each stream, at first
+  std::uint32_t send_credit_max = 4 * 1024 * 1024;  ///< what the credit may grow to with the measured drain rate
   std::uint64_t session_send_credit = 64ull * 1024 * 1024;  ///< the same for all streams of a session together
   /// Bytes that the session's streams may hold unread, our lists and what is parked in the transport together.
   /// 0: stalled_readers_tolerated * (stream window + receive_list).
@@ -111,38 +111,38 @@ namespace quic {
 
 /// What both ends of QUIC share (CFG-1, CFG-2, CFG-4). Sizes in bytes.
 struct Transport {
-  std::uint32_t version = 1;                         ///< 1, or a reserved 0x?a?a?a?a to provoke negotiation
-  std::chrono::milliseconds idle_timeout{30'000};    ///< 0: none
+  std::uint32_t version = 1;                       ///< 1, or a reserved 0x?a?a?a?a to provoke negotiation
+  std::chrono::milliseconds idle_timeout{30'000};  ///< 0: none
   std::chrono::milliseconds handshake_timeout{10'000};
-  std::chrono::milliseconds keep_alive{0};           ///< 0: off; else a PING after so much silence
-  std::uint64_t max_streams_bidi = 1024;             ///< open at once, of the peer's
+  std::chrono::milliseconds keep_alive{0};  ///< 0: off; else a PING after so much silence
+  std::uint64_t max_streams_bidi = 1024;    ///< open at once, of the peer's
   std::uint64_t max_streams_uni = 1024;
-  std::uint64_t stream_window = 1024 * 1024;         ///< each stream, each direction of opening
+  std::uint64_t stream_window = 1024 * 1024;  ///< each stream, each direction of opening
   /// 0: max(16 MiB, 2 * (stalled_readers_tolerated + 1) * stream_window), so that stalled readers hurt nobody.
   std::uint64_t connection_window = 0;
-  std::uint64_t max_stream_window = 0;               ///< auto-tuning may grow to it; 0: stream_window
-  std::uint64_t max_connection_window = 0;           ///< 0: connection_window
-  std::uint16_t max_receive_payload = 1472;          ///< of a UDP datagram; at least 1200
-  std::uint16_t max_send_payload = 1452;             ///< reached by path-MTU discovery; at least 1200
+  std::uint64_t max_stream_window = 0;       ///< auto-tuning may grow to it; 0: stream_window
+  std::uint64_t max_connection_window = 0;   ///< 0: connection_window
+  std::uint16_t max_receive_payload = 1472;  ///< of a UDP datagram; at least 1200
+  std::uint16_t max_send_payload = 1452;     ///< reached by path-MTU discovery; at least 1200
   bool path_mtu_discovery = true;
   bool disable_active_migration = false;
   bool grease = true;
   std::uint8_t ack_delay_exponent = 3;
   std::chrono::milliseconds max_ack_delay{25};
   std::uint64_t active_connection_id_limit = 4;
-  std::string congestion_control = "cubic";          ///< cubic, reno, bbr2
-  std::uint32_t initial_window_packets = 0;          ///< 0: quiche's default (10)
-  std::string key_log_file;                          ///< NSS key log format, appended
+  std::string congestion_control = "cubic";  ///< cubic, reno, bbr2
+  std::uint32_t initial_window_packets = 0;  ///< 0: quiche's default (10)
+  std::string key_log_file;                  ///< NSS key log format, appended
 };
 
 /// A client's connection. `address` is "host:port"; the host is also the name that the certificate must bear.
 struct Client {
   required<std::string> address;
   Trust trust = riffle::system_store();
-  required<std::vector<std::string>> alpn;           ///< in order of preference
-  Certificate certificate = {};                      ///< for servers that ask for one
-  std::string server_name = {};                      ///< SNI and name check, if it is not the host
-  std::optional<Delivery> delivery = std::nullopt;   ///< of new streams; unset: active with a handler, else passive
+  required<std::vector<std::string>> alpn;          ///< in order of preference
+  Certificate certificate = {};                     ///< for servers that ask for one
+  std::string server_name = {};                     ///< SNI and name check, if it is not the host
+  std::optional<Delivery> delivery = std::nullopt;  ///< of new streams; unset: active with a handler, else passive
   StreamLimits limits = {};
   Transport transport = {};
   std::shared_ptr<Handler> handler = nullptr;
@@ -160,17 +160,17 @@ struct NamedCertificate {
 struct Server {
   required<std::string> address;
   required<Certificate> certificate;
-  std::vector<NamedCertificate> by_name = {};        ///< chosen by SNI before `certificate`
-  Trust client_trust = {};                           ///< given: clients must show a certificate that it accepts
+  std::vector<NamedCertificate> by_name = {};  ///< chosen by SNI before `certificate`
+  Trust client_trust = {};                     ///< given: clients must show a certificate that it accepts
   required<std::vector<std::string>> alpn;
   /// Makes the handler of each session; returning null refuses it. Without it, use Listener::accept.
   std::function<std::shared_ptr<Handler>(const Peer&)> handler = nullptr;
-  std::optional<Delivery> delivery = std::nullopt;   ///< of new streams; unset: active with a handler, else passive
+  std::optional<Delivery> delivery = std::nullopt;  ///< of new streams; unset: active with a handler, else passive
   StreamLimits limits = {};
   Transport transport = {};
-  std::uint32_t max_sessions = 100'000;              ///< beyond it new ones are refused
-  std::uint32_t max_handshakes = 1024;               ///< in progress at once; beyond it new ones are ignored
-  std::uint32_t accept_backlog = 256;                ///< sessions waiting for Listener::accept
+  std::uint32_t max_sessions = 100'000;  ///< beyond it new ones are refused
+  std::uint32_t max_handshakes = 1024;   ///< in progress at once; beyond it new ones are ignored
+  std::uint32_t accept_backlog = 256;    ///< sessions waiting for Listener::accept
 
   Result<void> validate() const;
 };
@@ -179,13 +179,13 @@ struct Server {
 
 /// Budgets and switches of an engine.
 struct EngineOptions {
-  std::uint32_t command_queue = 4096;                ///< connects, listens and opens under way
+  std::uint32_t command_queue = 4096;                    ///< connects, listens and opens under way
   std::uint64_t receive_budget = 1024ull * 1024 * 1024;  ///< unread bytes of all sessions together
   std::uint64_t send_budget = 1024ull * 1024 * 1024;     ///< unsent bytes of all sessions together
-  std::uint32_t socket_buffer = 4 * 1024 * 1024;     ///< asked of the kernel, each way, bytes
-  bool gso = true;                                   ///< UDP_SEGMENT; off: sendmmsg (UDP-5)
-  bool gro = true;                                   ///< UDP_GRO; off: recvmmsg
-  bool eventfd = true;                               ///< off: a pipe wakes the loop
+  std::uint32_t socket_buffer = 4 * 1024 * 1024;         ///< asked of the kernel, each way, bytes
+  bool gso = true;                                       ///< UDP_SEGMENT; off: sendmmsg (UDP-5)
+  bool gro = true;                                       ///< UDP_GRO; off: recvmmsg
+  bool eventfd = true;                                   ///< off: a pipe wakes the loop
 
   Result<void> validate() const;
 };

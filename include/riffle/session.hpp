@@ -18,7 +18,7 @@ namespace riffle::meet {
 class SessionMeet;
 void retain_shared(SessionMeet* object) noexcept;
 void release_shared(SessionMeet* object) noexcept;
-}
+}  // namespace riffle::meet
 
 namespace riffle {
 inline namespace v1 {
@@ -34,7 +34,7 @@ struct SessionInfo {
   std::string server_name;
   std::vector<std::string> peer_certificates;  ///< DER, leaf first
   std::string trace_id;
-  std::vector<std::string> connection_ids;     ///< ours, in hex
+  std::vector<std::string> connection_ids;  ///< ours, in hex
   Role role = Role::client;
   SessionState state = SessionState::init;
   bool is_resumed = false;
@@ -43,7 +43,7 @@ struct SessionInfo {
 /// Everything that is counted for one session.
 struct FullStats {
   SessionStats session;
-  UdpStats udp;                    ///< of the socket that carries it (a listener's is shared by its sessions)
+  UdpStats udp;  ///< of the socket that carries it (a listener's is shared by its sessions)
   quic::ConnectionStats quic;
   std::vector<quic::PathStats> paths;
 };

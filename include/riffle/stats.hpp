@@ -15,16 +15,18 @@ struct UdpStats {
   struct OneWay {
     std::uint64_t datagrams = 0;
     std::uint64_t bytes = 0;
-    std::uint64_t calls = 0;         ///< system calls that moved at least one datagram
-    std::uint64_t would_block = 0;   ///< calls that ended in EAGAIN
+    std::uint64_t calls = 0;        ///< system calls that moved at least one datagram
+    std::uint64_t would_block = 0;  ///< calls that ended in EAGAIN
     /// Calls by datagrams moved: 1, 2, 3–4, 5–8, 9–16, 17–32, 33–64, more.
     std::array<std::uint64_t, 8> batch_sizes{};
-    double datagrams_per_call() const noexcept { return calls ? static_cast<double>(datagrams) / static_cast<double>(calls) : 0; }
+    double datagrams_per_call() const noexcept {
+      return calls ? static_cast<double>(datagrams) / static_cast<double>(calls) : 0;
+    }
   };
   OneWay sent;
   OneWay received;
-  std::uint64_t kernel_drops = 0;    ///< SO_RXQ_OVFL: datagrams that the socket's full buffer lost
-  std::uint64_t send_failures = 0;   ///< datagrams that the kernel refused (unreachable, too long, no buffers)
+  std::uint64_t kernel_drops = 0;   ///< SO_RXQ_OVFL: datagrams that the socket's full buffer lost
+  std::uint64_t send_failures = 0;  ///< datagrams that the kernel refused (unreachable, too long, no buffers)
 };
 
 /// One stream (COR-4, STR-4). Units: bytes.
@@ -47,12 +49,12 @@ struct SessionStats {
   std::uint64_t streams_open = 0;
   std::uint64_t streams_opened = 0;
   std::uint64_t streams_accepted = 0;
-  std::uint64_t streams_refused = 0;     ///< beyond a budget
+  std::uint64_t streams_refused = 0;  ///< beyond a budget
   std::uint64_t bytes_sent = 0;
   std::uint64_t bytes_received = 0;
   std::uint64_t send_buffered = 0;
   std::uint64_t receive_buffered = 0;
-  std::uint64_t streams_parked = 0;      ///< readers that have stopped, with data waiting in the transport
+  std::uint64_t streams_parked = 0;  ///< readers that have stopped, with data waiting in the transport
   std::uint64_t writes_blocked = 0;
   std::uint64_t session_blocked_events = 0;
   std::uint64_t streams_stopped_for_budget = 0;  ///< stalled longest, when the receive budget was used up

@@ -19,7 +19,7 @@ namespace riffle::meet {
 class StreamMeet;
 void retain_shared(StreamMeet* object) noexcept;
 void release_shared(StreamMeet* object) noexcept;
-}
+}  // namespace riffle::meet
 
 namespace riffle {
 inline namespace v1 {
@@ -54,7 +54,8 @@ struct ReadCount {
 /// arrival), one may read at a time. Waiting calls (those with a timeout) give `would_deadlock` on a loop thread when
 /// they would have to wait.
 /// Lifetime: a reference; copies share. In a session without a handler, the last one that dies before the stream's ends
-/// have been written and read stops what is left with code 0; with a handler the stream goes on. After the end of the session or engine every call gives `closed` with the reason.
+/// have been written and read stops what is left with code 0; with a handler the stream goes on. After the end of the
+/// session or engine every call gives `closed` with the reason.
 class [[nodiscard]] Stream {
  public:
   Stream() noexcept = default;

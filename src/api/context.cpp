@@ -37,7 +37,9 @@ Result<Read> Context::read(StreamId stream, std::size_t max) noexcept {
   return driver_.session().read(stream, max, driver_.now());
 }
 
-Result<StreamId> Context::open(Direction direction) noexcept { return driver_.session().open(direction, driver_.now()); }
+Result<StreamId> Context::open(Direction direction) noexcept {
+  return driver_.session().open(direction, driver_.now());
+}
 
 void Context::set_delivery(StreamId stream, Delivery delivery) noexcept {
   driver_.session().set_delivery(stream, delivery, driver_.now());

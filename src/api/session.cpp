@@ -24,8 +24,8 @@ Result<T> ask_session(meet::SessionMeet& session, meet::Question question, Timeo
 
 Result<void> wait_session(meet::SessionMeet& session, meet::Question question, Timeout timeout) {
   const auto asking = meet::Held<meet::AskingFor<bool>>::adopt(new meet::AskingFor<bool>(question));
-  return api::ask(session, *session.loop, session.asking_count, meet::SessionMeet::max_asking, meet::session_wait, *asking,
-                  timeout);
+  return api::ask(session, *session.loop, session.asking_count, meet::SessionMeet::max_asking, meet::session_wait,
+                  *asking, timeout);
 }
 
 const Error& no_session() {
@@ -82,7 +82,8 @@ Result<Stream> Session::open(Direction direction, StreamCredit credit) const {
 
 Result<Stream> Session::accept_stream(Timeout timeout) const {
   if (!shared_) return std::unexpected(no_session());
-  if (shared_->has_handler) return fail(Code::unsupported, "the session has a handler: it takes streams in on_stream_opened");
+  if (shared_->has_handler)
+    return fail(Code::unsupported, "the session has a handler: it takes streams in on_stream_opened");
   if (is_over(*shared_)) return std::unexpected(api::closed_error(*shared_));
   auto shared = ask_session<Ref<meet::StreamMeet>>(*shared_, meet::Question::accept_stream, timeout);
   if (!shared) return std::unexpected(shared.error());

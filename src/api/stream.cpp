@@ -14,14 +14,20 @@ namespace api {
 
 Error write_error(const meet::StreamMeet& stream) {
   switch (stream.write_state.load()) {
-    case meet::WriteState::open: break;
-    case meet::WriteState::ended: return Error(Code::stream_finished, "a fin was written");
-    case meet::WriteState::reset: return Error(Code::stream_finished, "it was shut down");
-    case meet::WriteState::stopped: return Error::with_wire(Code::stream_stopped, stream.write_code.load());
-    case meet::WriteState::closed: return closed_error(*stream.session);
+    case meet::WriteState::open:
+      break;
+    case meet::WriteState::ended:
+      return Error(Code::stream_finished, "a fin was written");
+    case meet::WriteState::reset:
+      return Error(Code::stream_finished, "it was shut down");
+    case meet::WriteState::stopped:
+      return Error::with_wire(Code::stream_stopped, stream.write_code.load());
+    case meet::WriteState::closed:
+      return closed_error(*stream.session);
     case meet::WriteState::refused: {
       const auto code = static_cast<Code>(stream.write_code.load());
-      return Error(code, code == Code::would_block ? "the peer's limit of open streams is reached" : "the stream never opened");
+      return Error(
+          code, code == Code::would_block ? "the peer's limit of open streams is reached" : "the stream never opened");
     }
   }
   return Error(Code::internal, "no error");
@@ -49,7 +55,8 @@ bool is_over(const meet::StreamMeet& stream) {
 }
 
 Error over_error(const meet::StreamMeet& stream) {
-  return stream.write_state.load() != meet::WriteState::open ? api::write_error(stream) : api::closed_error(*stream.session);
+  return stream.write_state.load() != meet::WriteState::open ? api::write_error(stream)
+                                                             : api::closed_error(*stream.session);
 }
 
 /// Takes the stream's credit and the session's, or neither.
@@ -119,7 +126,8 @@ std::optional<StreamId> Stream::id() const noexcept {
 Result<StreamId> Stream::wait_open(Timeout timeout) const {
   if (!shared_) return std::unexpected(no_stream());
   if (const auto known = id()) return *known;
-  if (auto asked = ask_stream(*shared_, meet::Question::stream_open, timeout); !asked) return std::unexpected(asked.error());
+  if (auto asked = ask_stream(*shared_, meet::Question::stream_open, timeout); !asked)
+    return std::unexpected(asked.error());
   if (const auto known = id()) return *known;
   return std::unexpected(api::write_error(*shared_));
 }

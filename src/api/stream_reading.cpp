@@ -15,13 +15,20 @@ using std::chrono::steady_clock;
 
 Result<Read::Status> status_of(const meet::StreamMeet& stream, meet::Taken taken) {
   switch (taken) {
-    case meet::Taken::data: return Read::Status::data;
-    case meet::Taken::nothing: return Read::Status::would_block;
-    case meet::Taken::end: return Read::Status::end_of_stream;
-    case meet::Taken::reset: return std::unexpected(Error::with_wire(Code::stream_reset, stream.reading.end_code()));
-    case meet::Taken::wrong_mode: return fail(Code::wrong_mode);
-    case meet::Taken::concurrent_read: return fail(Code::concurrent_read);
-    case meet::Taken::closed: break;
+    case meet::Taken::data:
+      return Read::Status::data;
+    case meet::Taken::nothing:
+      return Read::Status::would_block;
+    case meet::Taken::end:
+      return Read::Status::end_of_stream;
+    case meet::Taken::reset:
+      return std::unexpected(Error::with_wire(Code::stream_reset, stream.reading.end_code()));
+    case meet::Taken::wrong_mode:
+      return fail(Code::wrong_mode);
+    case meet::Taken::concurrent_read:
+      return fail(Code::concurrent_read);
+    case meet::Taken::closed:
+      break;
   }
   const auto told = static_cast<Code>(stream.reading.end_code());
   if (stream.session->state.load() == SessionState::closed) return std::unexpected(api::closed_error(*stream.session));
@@ -51,9 +58,12 @@ Result<void> wait_readable(meet::StreamMeet& stream, steady_clock::time_point de
   if (stream.session->loop->is_loop_thread()) return fail(Code::would_deadlock, "use on_stream_data, or Context::read");
   runtime::Parker& parker = runtime::Parker::of_this_thread();
   switch (stream.reading.begin_wait(parker)) {
-    case meet::ReadPath::Wait::again: return {};
-    case meet::ReadPath::Wait::concurrent_read: return fail(Code::concurrent_read);
-    case meet::ReadPath::Wait::sleep: break;
+    case meet::ReadPath::Wait::again:
+      return {};
+    case meet::ReadPath::Wait::concurrent_read:
+      return fail(Code::concurrent_read);
+    case meet::ReadPath::Wait::sleep:
+      break;
   }
   // A loop that ends in this very moment may have missed the waiter: look again now and then.
   constexpr auto look_again = std::chrono::milliseconds(500);
@@ -61,7 +71,8 @@ Result<void> wait_readable(meet::StreamMeet& stream, steady_clock::time_point de
     if (parker.sleep_until(std::min(deadline, steady_clock::now() + look_again))) break;
     const bool has_ended = stream.session->loop->list.is_closed();
     if (!has_ended && steady_clock::now() < deadline) continue;
-    if (stream.reading.cancel_wait()) return fail(has_ended ? Code::closed : Code::timed_out, has_ended ? "the engine has ended" : "");
+    if (stream.reading.cancel_wait())
+      return fail(has_ended ? Code::closed : Code::timed_out, has_ended ? "the engine has ended" : "");
     parker.sleep();
     break;
   }
@@ -122,7 +133,8 @@ Result<Bytes> Stream::read_to_end(std::size_t max, Timeout timeout) const {
   std::string whole;
   for (;;) {
     const auto now = steady_clock::now();
-    const Timeout left = deadline == steady_clock::time_point::max() ? forever : std::max(Timeout{0}, Timeout(deadline - now));
+    const Timeout left =
+        deadline == steady_clock::time_point::max() ? forever : std::max(Timeout{0}, Timeout(deadline - now));
     auto part = read(64 * 1024, left);
     if (!part) return std::unexpected(part.error());
     if (whole.size() + part->data.size() > max) {

@@ -17,7 +17,8 @@ Result<void> wait_for(meet::Asking& asking, runtime::Parker& parker, const meet:
     if (parker.sleep_until(std::min(deadline, next_look))) break;
     const bool has_ended = link.list.is_closed();
     if (!has_ended && std::chrono::steady_clock::now() < deadline) continue;
-    if (asking.abandon()) return fail(has_ended ? Code::closed : Code::timed_out, has_ended ? "the engine has ended" : "");
+    if (asking.abandon())
+      return fail(has_ended ? Code::closed : Code::timed_out, has_ended ? "the engine has ended" : "");
     parker.sleep();  // the answer was a moment away
     break;
   }

@@ -15,7 +15,8 @@ Address make_v4(std::uint32_t host_order, std::uint16_t port) noexcept {
   Address address;
   address.family = Address::Family::ipv4;
   address.port = port;
-  for (int i = 0; i < 4; ++i) address.bytes[static_cast<std::size_t>(i)] = static_cast<std::uint8_t>(host_order >> (24 - 8 * i));
+  for (int i = 0; i < 4; ++i)
+    address.bytes[static_cast<std::size_t>(i)] = static_cast<std::uint8_t>(host_order >> (24 - 8 * i));
   return address;
 }
 
@@ -23,7 +24,8 @@ Result<std::uint16_t> parse_port(std::string_view text, std::string_view whole) 
   unsigned value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (text.empty() || error != std::errc{} || end != text.data() + text.size() || value > 65535) {
-    return fail(Code::invalid_argument, "'" + std::string(whole) + "' needs a port from 0 to 65535 behind the last ':'");
+    return fail(Code::invalid_argument,
+                "'" + std::string(whole) + "' needs a port from 0 to 65535 behind the last ':'");
   }
   return static_cast<std::uint16_t>(value);
 }
@@ -92,7 +94,8 @@ Result<HostPort> HostPort::parse(std::string_view text) {
   } else if (host.find(':') != std::string_view::npos) {
     return fail(Code::invalid_argument, "'" + std::string(text) + "': write an IPv6 address as [address]:port");
   }
-  if (host.find('\0') != std::string_view::npos) return fail(Code::invalid_argument, "the host name contains a NUL byte");
+  if (host.find('\0') != std::string_view::npos)
+    return fail(Code::invalid_argument, "the host name contains a NUL byte");
   auto port = parse_port(text.substr(colon + 1), text);
   if (!port) return std::unexpected(port.error());
   return HostPort{std::string(host), *port};

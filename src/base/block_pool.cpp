@@ -62,7 +62,8 @@ void* BlockPool::take(std::size_t bytes) {
     --shelves_[shelf].count;
     return piece + 1;
   }
-  auto* piece = new (::operator new(sizeof(Piece) + sizes[shelf])) Piece{this, static_cast<std::uint32_t>(shelf), nullptr};
+  auto* piece =
+      new (::operator new(sizeof(Piece) + sizes[shelf])) Piece{this, static_cast<std::uint32_t>(shelf), nullptr};
   return piece + 1;
 }
 

@@ -33,7 +33,7 @@ class BlockPool {
  private:
   friend class BlockPoolLease;
   struct alignas(16) Piece {
-    BlockPool* home;      // null: from the system, too large for the pool
+    BlockPool* home;  // null: from the system, too large for the pool
     std::uint32_t shelf;
     Piece* next;
   };

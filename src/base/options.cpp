@@ -21,7 +21,8 @@ Result<void> check_alpn(const std::vector<std::string>& alpn) {
   std::size_t whole = 0;
   for (const std::string& name : alpn) {
     // RFC 7301 section 3.1: "opaque ProtocolName<1..2^8-1>", all of them in 2^16-1 bytes.
-    if (name.empty() || name.size() > 255) return bad("alpn", "names must have 1 to 255 bytes, not " + std::to_string(name.size()));
+    if (name.empty() || name.size() > 255)
+      return bad("alpn", "names must have 1 to 255 bytes, not " + std::to_string(name.size()));
     whole += name.size() + 1;
   }
   if (whole > 65535) return bad("alpn", "is too long as a whole");
@@ -61,9 +62,11 @@ Result<void> check_transport(const quic::Transport& t) {
     return bad("transport.keep_alive", "must be below idle_timeout, or the connection ends first");
   }
   if (auto sizes = check_sizes(t); !sizes) return sizes;
-  // RFC 9000 section 18.2: "Values above 20 are invalid", "Values of 2^14 or greater are invalid", "MUST be at least 2".
+  // RFC 9000 section 18.2: "Values above 20 are invalid", "Values of 2^14 or greater are invalid", "MUST be at least
+  // 2".
   if (t.ack_delay_exponent > 20) return bad("transport.ack_delay_exponent", "must be at most 20");
-  if (t.max_ack_delay.count() < 0 || t.max_ack_delay.count() >= 16384) return bad("transport.max_ack_delay", "must be 0 to 16383 ms");
+  if (t.max_ack_delay.count() < 0 || t.max_ack_delay.count() >= 16384)
+    return bad("transport.max_ack_delay", "must be 0 to 16383 ms");
   if (t.active_connection_id_limit < 2) return bad("transport.active_connection_id_limit", "must be at least 2");
   const std::string& name = t.congestion_control;
   if (name != "cubic" && name != "reno" && name != "bbr2" && name != "bbr" && name != "bbr2_gcongestion") {
@@ -75,20 +78,26 @@ Result<void> check_transport(const quic::Transport& t) {
 Result<void> check_limits(const StreamLimits& limits, const quic::Transport& transport) {
   if (limits.receive_list < 4096) return bad("limits.receive_list", "must be at least 4096");
   if (limits.send_credit < 4096) return bad("limits.send_credit", "must be at least 4096");
-  if (limits.send_credit_max < limits.send_credit) return bad("limits.send_credit_max", "must not be below send_credit");
-  if (limits.session_send_credit < limits.send_credit) return bad("limits.session_send_credit", "must not be below send_credit");
+  if (limits.send_credit_max < limits.send_credit)
+    return bad("limits.send_credit_max", "must not be below send_credit");
+  if (limits.session_send_credit < limits.send_credit)
+    return bad("limits.session_send_credit", "must not be below send_credit");
   if (limits.accept_backlog == 0) return bad("limits.accept_backlog", "must be at least 1");
   // Unread bytes hold the connection's window too (facts: one stalled reader of 64 froze the others at 4 MiB), and
   // quiche moves MAX_DATA only below half of it.
   const std::uint64_t needed = 2 * (std::uint64_t{limits.stalled_readers_tolerated} + 1) * transport.stream_window;
   if (transport.connection_window != 0 && transport.connection_window < needed) {
-    return bad("transport.connection_window", "must be at least 2 * (stalled_readers_tolerated + 1) * stream_window = " +
-                                                  std::to_string(needed) + ", or stalled readers would stop the others");
+    return bad("transport.connection_window",
+               "must be at least 2 * (stalled_readers_tolerated + 1) * stream_window = " + std::to_string(needed) +
+                   ", or stalled readers would stop the others");
   }
-  const std::uint64_t held = std::uint64_t{limits.stalled_readers_tolerated} * (transport.stream_window + limits.receive_list);
+  const std::uint64_t held =
+      std::uint64_t{limits.stalled_readers_tolerated} * (transport.stream_window + limits.receive_list);
   if (limits.session_receive_budget != 0 && limits.session_receive_budget < held) {
-    return bad("limits.session_receive_budget", "must be at least stalled_readers_tolerated * (stream_window + "
-                                                "receive_list) = " + std::to_string(held));
+    return bad("limits.session_receive_budget",
+               "must be at least stalled_readers_tolerated * (stream_window + "
+               "receive_list) = " +
+                   std::to_string(held));
   }
   return {};
 }
@@ -154,7 +163,8 @@ Trust insecure_no_verification() {
 namespace quic {
 
 Result<void> Client::validate() const {
-  if (auto target = HostPort::parse(address.get()); !target) return bad("address", "is no host:port: " + target.error().evidence());
+  if (auto target = HostPort::parse(address.get()); !target)
+    return bad("address", "is no host:port: " + target.error().evidence());
   if (HostPort::parse(address.get())->host.empty()) return bad("address", "has no host in '" + address.get() + "'");
   if (HostPort::parse(address.get())->port == 0) return bad("address", "has port 0 in '" + address.get() + "'");
   if (auto ok = check_alpn(alpn.get()); !ok) return ok;
@@ -170,7 +180,8 @@ Result<void> Client::validate() const {
 }
 
 Result<void> Server::validate() const {
-  if (auto target = HostPort::parse(address.get()); !target) return bad("address", "is no host:port: " + target.error().evidence());
+  if (auto target = HostPort::parse(address.get()); !target)
+    return bad("address", "is no host:port: " + target.error().evidence());
   if (auto ok = check_certificate(certificate.get(), "certificate"); !ok) return ok;
   for (const NamedCertificate& named : by_name) {
     if (named.name.empty()) return bad("by_name", "needs a name for each certificate");

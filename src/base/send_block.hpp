@@ -37,14 +37,14 @@ class SendBlock {
   /// Adds bytes behind those of a block that was made with room for them; false when they do not fit.
   bool append(std::span<const std::byte> bytes) noexcept;
 
-  SendBlock* next = nullptr;          ///< mailbox, queue, or released list: it is in one of them at a time
+  SendBlock* next = nullptr;  ///< mailbox, queue, or released list: it is in one of them at a time
   const std::byte* data = nullptr;
   std::uint32_t size = 0;
-  bool fin = false;                   ///< the stream ends behind this block
-  std::uint32_t offered = 0;          ///< bytes that the transport has taken
-  void* stream = nullptr;             ///< the stream it belongs to, for `flushed`; the session's business
-  Block* owner = nullptr;             ///< keeps `data` alive; null when the bytes stand behind this object
-  ReleasedBlocks* released = nullptr; ///< where it goes at the last release
+  bool fin = false;                    ///< the stream ends behind this block
+  std::uint32_t offered = 0;           ///< bytes that the transport has taken
+  void* stream = nullptr;              ///< the stream it belongs to, for `flushed`; the session's business
+  Block* owner = nullptr;              ///< keeps `data` alive; null when the bytes stand behind this object
+  ReleasedBlocks* released = nullptr;  ///< where it goes at the last release
 
   void retain() noexcept { ++references_; }
   void release() noexcept {

@@ -37,9 +37,10 @@ void set_transport(Options& out, const quic::Transport& in, const StreamLimits& 
   raw.stream_window = in.stream_window;
   // The default is stated in options.hpp: readers that stop must not use up the connection's window (STR-4).
   constexpr std::uint64_t least = 16ull * 1024 * 1024;
-  raw.connection_window = in.connection_window != 0
-                              ? in.connection_window
-                              : std::max(least, 2 * (std::uint64_t{limits.stalled_readers_tolerated} + 1) * in.stream_window);
+  raw.connection_window =
+      in.connection_window != 0
+          ? in.connection_window
+          : std::max(least, 2 * (std::uint64_t{limits.stalled_readers_tolerated} + 1) * in.stream_window);
   raw.max_stream_window = std::max(in.max_stream_window, in.stream_window);
   raw.max_connection_window = std::max(in.max_connection_window, raw.connection_window);
   raw.max_receive_payload = in.max_receive_payload;

@@ -1,5 +1,5 @@
-// One loop: one cycle after the other, one clock read, one take of the attention list, one flush for each dirty machine,
-// one wait (law 5; design/architecture.md, "One cycle of a loop").
+// One loop: one cycle after the other, one clock read, one take of the attention list, one flush for each dirty
+// machine, one wait (law 5; design/architecture.md, "One cycle of a loop").
 #pragma once
 
 #include <cstdint>
@@ -25,8 +25,7 @@ class LoopOwner {
 
 class Loop {
  public:
-  Loop(Poller& poller, meet::LoopLink& link, LoopOwner& owner) noexcept
-      : poller_(poller), link_(link), owner_(owner) {}
+  Loop(Poller& poller, meet::LoopLink& link, LoopOwner& owner) noexcept : poller_(poller), link_(link), owner_(owner) {}
 
   /// Waits for work until `limit` at most, then does one cycle. The wait is measured from the clock as the last cycle
   /// read it: a caller that paused since then calls `resume` first.

@@ -57,11 +57,8 @@ struct EngineShell::ListenCommand final : Command {
 Session EngineShell::fail_at_once(quic::Client options, Error why) {
   auto shared = meet::Held<meet::SessionMeet>::adopt(
       new meet::SessionMeet(link_, Role::client, options.limits, options.handler != nullptr));
-  shared->set_close_reason({.by = CloseReason::By::transport,
-                            .is_application = false,
-                            .code = 0,
-                            .reason = why.evidence(),
-                            .error = why});
+  shared->set_close_reason(
+      {.by = CloseReason::By::transport, .is_application = false, .code = 0, .reason = why.evidence(), .error = why});
   shared->state.store(SessionState::closed);
   Session session(Ref<meet::SessionMeet>::share(shared.get()));
   if (options.handler != nullptr && state() == EngineState::running) {
@@ -85,8 +82,8 @@ Session EngineShell::connect(quic::Client options) {
   if (!configuration) return fail_at_once(std::move(options), configuration.error());
 
   auto command = std::make_unique<ConnectCommand>(std::move(options));
-  command->shared = meet::Held<meet::SessionMeet>::adopt(new meet::SessionMeet(
-      link_, Role::client, command->options.limits, command->options.handler != nullptr));
+  command->shared = meet::Held<meet::SessionMeet>::adopt(
+      new meet::SessionMeet(link_, Role::client, command->options.limits, command->options.handler != nullptr));
   command->configuration = std::move(*configuration);
   command->target = std::move(*target);
   Session session(Ref<meet::SessionMeet>::share(command->shared.get()));
@@ -100,14 +97,14 @@ Session EngineShell::connect(quic::Client options) {
 void EngineShell::begin_connect(ConnectCommand& command, Instant now) {
   quic::Client& options = command.options;
   const bool has_handler = options.handler != nullptr;
-  SessionDriver& driver = add_session(
-      {.shared = command.shared,
-       .handler = std::move(options.handler),
-       .session = session_options(options.limits, options.transport, options.delivery, has_handler),
-       .configuration = std::move(command.configuration),
-       .keep_alive = options.transport.keep_alive,
-       .server_name = options.server_name.empty() ? command.target.host : options.server_name},
-      *this);
+  SessionDriver& driver =
+      add_session({.shared = command.shared,
+                   .handler = std::move(options.handler),
+                   .session = session_options(options.limits, options.transport, options.delivery, has_handler),
+                   .configuration = std::move(command.configuration),
+                   .keep_alive = options.transport.keep_alive,
+                   .server_name = options.server_name.empty() ? command.target.host : options.server_name},
+                  *this);
   if (command.failure || stop_at_ != never) {
     driver.fail(command.failure.value_or(Error(Code::closed, "the engine was stopped")), now);
     return;

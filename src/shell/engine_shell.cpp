@@ -53,7 +53,12 @@ EngineShell::EngineShell(std::unique_ptr<Platform> owned, Platform& platform, st
       link_(meet::Held<meet::LoopLink>::adopt(new meet::LoopLink(*poller_, poller_))),
       control_(meet::Held<Control>::adopt(new Control)),
       loop_(*poller_, *link_, *this),
-      context_{.platform = platform_, .loop = loop_, .link = link_, .stock = stock_, .buffers = buffers_, .options = options},
+      context_{.platform = platform_,
+               .loop = loop_,
+               .link = link_,
+               .stock = stock_,
+               .buffers = buffers_,
+               .options = options},
       configurations_(platform_.quic()) {
   control_->link = link_;
   stock_.receive_budget = options.receive_budget;

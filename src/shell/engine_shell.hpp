@@ -19,7 +19,8 @@
 
 namespace riffle::shell {
 
-/// Purpose: everything behind riffle::Engine. Threads: the public calls from any thread; the private ones on the loop's.
+/// Purpose: everything behind riffle::Engine. Threads: the public calls from any thread; the private ones on the
+/// loop's.
 class EngineShell final : public runtime::LoopOwner, public SessionHome, public SessionOwner {
  public:
   /// `platform` is borrowed where `owned` is null.

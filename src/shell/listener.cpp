@@ -27,7 +27,8 @@ ListenerDriver::ListenerDriver(LoopContext& context, SessionHome& home, quic::Se
     : context_(context),
       home_(home),
       options_(std::move(options)),
-      session_options_(session_options(options_.limits, options_.transport, options_.delivery, options_.handler != nullptr)),
+      session_options_(
+          session_options(options_.limits, options_.transport, options_.delivery, options_.handler != nullptr)),
       configuration_(std::move(configuration)),
       shared_(std::move(shared)),
       routes_(random_salt(context.platform)) {
@@ -64,10 +65,17 @@ void ListenerDriver::on_datagram(std::span<std::byte> datagram, const core::Arri
                                   .max_handshakes = options_.max_handshakes};
     const bool is_known = header->is_long && context_.platform.quic().is_version_supported(header->version);
     switch (core::decide(*header, datagram.size(), is_known, load)) {
-      case core::Arriving::accept: driver = accept(*header, datagram, arrival, now); break;
-      case core::Arriving::refuse: refuse(header->destination, datagram, arrival, now); break;
-      case core::Arriving::negotiate_version: negotiate_version(*header, arrival); break;
-      case core::Arriving::ignore: break;
+      case core::Arriving::accept:
+        driver = accept(*header, datagram, arrival, now);
+        break;
+      case core::Arriving::refuse:
+        refuse(header->destination, datagram, arrival, now);
+        break;
+      case core::Arriving::negotiate_version:
+        negotiate_version(*header, arrival);
+        break;
+      case core::Arriving::ignore:
+        break;
     }
   }
   if (driver != nullptr) driver->on_routed_datagram(datagram, arrival, now);
@@ -118,8 +126,8 @@ bool ListenerDriver::was_refused(const core::ConnectionId& first) const noexcept
 }
 
 /// Says no and keeps no connection: a client that missed it asks again and hears it again.
-void ListenerDriver::refuse(const core::ConnectionId& first, std::span<std::byte> datagram, const core::Arrival& arrival,
-                            Instant now) {
+void ListenerDriver::refuse(const core::ConnectionId& first, std::span<std::byte> datagram,
+                            const core::Arrival& arrival, Instant now) {
   if (endpoint_->is_blocked()) return;
   if (!was_refused(first)) refused_[next_refused_++ % refused_.size()] = first;
   core::ConnectionId id;
@@ -156,14 +164,16 @@ void ListenerDriver::on_socket_error(const UdpEndpoint&, int, Instant) {
 // ---- sessions ----------------------------------------------------------------------------------------------------
 
 void ListenerDriver::on_session_connected(SessionDriver& driver, Instant) {
-  if (const auto found = drivers_routes_.find(&driver); found != drivers_routes_.end() && found->second.is_handshaking) {
+  if (const auto found = drivers_routes_.find(&driver);
+      found != drivers_routes_.end() && found->second.is_handshaking) {
     found->second.is_handshaking = false;
     --handshakes_;
     routes_.remove(found->second.first);
   }
   if (driver.handler() != nullptr || driver.shared().has_handler) return;
   if (waiting_.size() >= options_.accept_backlog) {
-    driver.close(core::StreamPort::CloseKind::transport, connection_refused, "", Error(Code::busy, "the accept backlog is full"));
+    driver.close(core::StreamPort::CloseKind::transport, connection_refused, "",
+                 Error(Code::busy, "the accept backlog is full"));
     return;
   }
   waiting_.emplace_back(Ref<meet::SessionMeet>::share(&driver.shared()));

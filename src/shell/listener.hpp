@@ -53,7 +53,8 @@ class ListenerDriver final : public DatagramSink, public SessionOwner {
 
   SessionDriver* accept(const core::PacketHeader& header, std::span<std::byte> datagram, const core::Arrival& arrival,
                         Instant now);
-  void refuse(const core::ConnectionId& first, std::span<std::byte> datagram, const core::Arrival& arrival, Instant now);
+  void refuse(const core::ConnectionId& first, std::span<std::byte> datagram, const core::Arrival& arrival,
+              Instant now);
   bool was_refused(const core::ConnectionId& first) const noexcept;
   void negotiate_version(const core::PacketHeader& header, const core::Arrival& arrival);
   void hand_out();
@@ -77,10 +78,11 @@ class ListenerDriver final : public DatagramSink, public SessionOwner {
   std::unordered_map<const SessionDriver*, Route> drivers_routes_;
   std::uint64_t drivers_ = 0;
   std::uint64_t handshakes_ = 0;
-  /// The first ids of clients that were refused last. A ClientHello takes two datagrams and more: one client, one answer.
+  /// The first ids of clients that were refused last. A ClientHello takes two datagrams and more: one client, one
+  /// answer.
   std::array<core::ConnectionId, 64> refused_{};
   std::size_t next_refused_ = 0;
-  std::deque<Session> waiting_;          // connected, not yet accepted
+  std::deque<Session> waiting_;  // connected, not yet accepted
   meet::Asking* askings_ = nullptr;
 };
 

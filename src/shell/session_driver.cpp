@@ -22,7 +22,10 @@ constexpr std::uint64_t handler_fault_code = 0x72666c65;  // "rfle"
 }  // namespace
 
 SessionDriver::SessionDriver(LoopContext& context, SessionOwner& owner, Parts parts)
-    : context_(context), owner_(owner), parts_(std::move(parts)), session_(parts_.session, parts_.shared, context.stock) {
+    : context_(context),
+      owner_(owner),
+      parts_(std::move(parts)),
+      session_(parts_.session, parts_.shared, context.stock) {
   parts_.shared->core = this;
 }
 
@@ -182,7 +185,8 @@ void SessionDriver::run(const core::Action& action, Instant now) {
             if constexpr (std::is_same_v<A, Writable>) h.on_writable(c, a.stream);
             if constexpr (std::is_same_v<A, Flushed>) h.on_flushed(c, a.stream);
             if constexpr (std::is_same_v<A, WriteFailed>)
-              h.on_write_failed(c, a.stream, a.code == Code::stream_stopped ? Error::with_wire(a.code, a.wire) : Error(a.code));
+              h.on_write_failed(c, a.stream,
+                                a.code == Code::stream_stopped ? Error::with_wire(a.code, a.wire) : Error(a.code));
             if constexpr (std::is_same_v<A, PeerReset>) h.on_stream_reset(c, a.stream, a.code);
             if constexpr (std::is_same_v<A, PeerStopped>) h.on_stop_sending(c, a.stream, a.code);
             if constexpr (std::is_same_v<A, DeliveriesUsedUp>) h.on_deliveries_used_up(c, a.stream);
@@ -214,14 +218,20 @@ void SessionDriver::reply(meet::Asking& asking) {
 void SessionDriver::answer_questions() {
   while (meet::Asking* asking = session_.take_question()) {
     switch (asking->question) {
-      case meet::Question::session_info: static_cast<meet::AskingFor<SessionInfo>*>(asking)->value = info(); break;
-      case meet::Question::session_stats: static_cast<meet::AskingFor<FullStats>*>(asking)->value = stats(); break;
+      case meet::Question::session_info:
+        static_cast<meet::AskingFor<SessionInfo>*>(asking)->value = info();
+        break;
+      case meet::Question::session_stats:
+        static_cast<meet::AskingFor<FullStats>*>(asking)->value = stats();
+        break;
       case meet::Question::readable_streams:
       case meet::Question::writable_streams:
         session_.list_streams(asking->question == meet::Question::readable_streams,
                               static_cast<meet::AskingFor<std::vector<StreamId>>*>(asking)->value.emplace());
         break;
-      default: asking->error = Error(Code::internal, "a question that no session knows"); break;
+      default:
+        asking->error = Error(Code::internal, "a question that no session knows");
+        break;
     }
     reply(*asking);
   }

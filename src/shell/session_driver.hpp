@@ -105,7 +105,7 @@ class SessionDriver final : public runtime::Machine, private DatagramSink {
   Parts parts_;
   core::Session session_;
 
-  std::vector<Address> addresses_;       // not yet tried, the next one last
+  std::vector<Address> addresses_;  // not yet tried, the next one last
   std::vector<Attempt> attempts_;
   Error last_failure_{Code::unreachable};
   Instant next_attempt_at_ = never;

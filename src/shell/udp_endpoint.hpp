@@ -1,4 +1,5 @@
-// A UDP socket in a loop: input routed to whoever it is for, one pending batch when the kernel's buffer is full (UDP-2).
+// A UDP socket in a loop: input routed to whoever it is for, one pending batch when the kernel's buffer is full
+// (UDP-2).
 #pragma once
 
 #include <cstddef>

@@ -290,8 +290,8 @@ void Session::collect_from_port(Instant now) {
       now);
 }
 
-/// Asking quiche whether the peer has sent STOP_SENDING costs a walk over the session's streams. With few of them that is
-/// nothing; with many it is done at most once in `stops_interval`.
+/// Asking quiche whether the peer has sent STOP_SENDING costs a walk over the session's streams. With few of them that
+/// is nothing; with many it is done at most once in `stops_interval`.
 bool Session::is_time_for_stops(bool has_input, Instant now) noexcept {
   constexpr std::size_t few_streams = 256;
   constexpr auto stops_interval = std::chrono::milliseconds(5);

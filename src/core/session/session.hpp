@@ -226,8 +226,8 @@ class Session {
   Instant stall_check_ = never;  // while more streams are parked than readers may stall
   bool is_dirty_ = false;
   bool received_input_ = false;
-  bool heard_stops_ = false;    // in this cycle
-  Instant stops_due_ = never;   // when to look for STOP_SENDING again
+  bool heard_stops_ = false;   // in this cycle
+  Instant stops_due_ = never;  // when to look for STOP_SENDING again
   Instant stops_looked_{};
   bool end_postponed_ = false;  // the transport has ended; what came before is being told
 

@@ -155,6 +155,27 @@ void work_off(const std::vector<Job>& jobs, unsigned threads, F&& each) {
   for (std::thread& worker : workers) worker.join();
 }
 
+/// Runs that fail for a reason that is understood, and is not ours to mend yet. They are shown by every run of the
+/// matrix; one that passes is a failure too: then its line here must go.
+struct KnownDefect {
+  std::string_view scenario, fault;
+  std::uint64_t seed;
+  std::string_view why;
+};
+constexpr KnownDefect known_defects[] = {
+    {"stalled_reader", "loss", 13,
+     "quiche 0.30: the server took the last bytes of stream 176, has nothing in flight, and never sends them"},
+};
+
+const KnownDefect* known(const Job& job) {
+  for (const KnownDefect& defect : known_defects) {
+    if (defect.scenario == job.scenario->name && defect.fault == job.fault->name && defect.seed == job.seed) {
+      return &defect;
+    }
+  }
+  return nullptr;
+}
+
 struct Cell {
   std::uint64_t failed = 0;
   double seconds = 0;
@@ -181,7 +202,7 @@ int run_all(const Arguments& arguments, const std::vector<const Scenario*>& rows
             const std::vector<const Fault*>& columns) {
   const std::vector<Job> jobs = make_jobs(rows, columns, arguments);
   std::vector<Cell> cells(rows.size() * columns.size());
-  std::vector<std::string> failures;
+  std::vector<std::string> failures, known_ones;
   std::mutex lock;
   const auto begin = std::chrono::steady_clock::now();
   work_off(jobs, arguments.jobs, [&](const Job& job) {
@@ -190,9 +211,19 @@ int run_all(const Arguments& arguments, const std::vector<const Scenario*>& rows
     const double took = seconds_since(run_begin);
     const std::lock_guard hold(lock);
     cells[job.cell].seconds += took;
-    if (outcome.failures.empty()) return;
+    const std::string command = command_of(arguments, *job.scenario, *job.fault, job.seed);
+    if (const KnownDefect* defect = known(job)) {
+      if (!outcome.failures.empty()) {
+        known_ones.push_back(command + "\n    known: " + std::string(defect->why));
+        return;
+      }
+      failures.push_back(command + "\n    passes now: take it off the known defects");
+    } else if (!outcome.failures.empty()) {
+      failures.push_back(command + "\n    " + outcome.failures[0]);
+    } else {
+      return;
+    }
     ++cells[job.cell].failed;
-    failures.push_back(command_of(arguments, *job.scenario, *job.fault, job.seed) + "\n    " + outcome.failures[0]);
   });
   std::printf("seeds %llu to %llu of each pair; the milliseconds of a run, and how many failed\n%-16s",
               static_cast<unsigned long long>(arguments.first),
@@ -210,7 +241,9 @@ int run_all(const Arguments& arguments, const std::vector<const Scenario*>& rows
     }
   }
   std::ranges::sort(failures);
-  std::printf("\n%zu runs, %zu failed, in %.1f s\n", jobs.size(), failures.size(), seconds_since(begin));
+  std::printf("\n%zu runs, %zu failed, %zu known to fail, in %.1f s\n", jobs.size(), failures.size(), known_ones.size(),
+              seconds_since(begin));
+  for (const std::string& one : known_ones) std::printf("  %s\n", one.c_str());
   for (const std::string& failure : failures) std::printf("  %s\n", failure.c_str());
   return failures.empty() ? 0 : 1;
 }

@@ -185,6 +185,7 @@ void Session::on_deadline(Instant now) {
     return;
   }
   if (now >= stall_check_) check_stalled(now);
+  if (pending_close_ && now >= pending_close_->held_until) pending_close_->is_due = true;
   if (port_ != nullptr && now >= port_->next_deadline()) port_->on_deadline(now);
   is_dirty_ = true;
 }
@@ -192,7 +193,7 @@ void Session::on_deadline(Instant now) {
 Instant Session::next_deadline() const noexcept {
   if (is_over()) return never;
   const Instant port = port_ != nullptr ? port_->next_deadline() : never;
-  const Instant close = pending_close_ ? pending_close_->held_until : never;
+  const Instant close = pending_close_ && !pending_close_->is_due ? pending_close_->held_until : never;
   return std::min({port, handshake_deadline_, stall_check_, stops_due_, close});
 }
 
@@ -338,7 +339,7 @@ bool Session::is_time_to_close(Instant now) noexcept {
     pending_close_->held_until = now + longest_hold;
     return false;
   }
-  return now >= pending_close_->held_until || port_->next_writable().has_value();
+  return pending_close_->is_due || port_->next_writable().has_value();
 }
 
 Batch Session::poll_output(std::span<std::byte> buffer, Instant now) {

@@ -238,6 +238,7 @@ class Session {
     std::string reason;
     std::uint8_t takes_left = 0;
     Instant held_until = never;
+    bool is_due = false;  ///< held long enough
   };
   std::optional<PendingClose> pending_close_;
   Error end_error_{Code::closed};

@@ -56,6 +56,7 @@ void Server::on_stream_data(Context& context, StreamId stream, Bytes data, bool 
 
 void Server::fill_header(Request& request, const Bytes& data) noexcept {
   const std::size_t size = std::min(header_size - request.header_filled, data.size());
+  if (size == 0) return;  // a bare fin has no bytes to point at
   std::memcpy(request.header.data() + request.header_filled, data.data(), size);
   request.header_filled += size;
 }

@@ -280,7 +280,7 @@ void Session::collect_from_port(Instant now) {
   }
   Error why = port_->end_reason();
   const bool ours = why.code() == Code::closed;
-  const bool peers = why.code() == Code::peer_closed;
+  const bool peers = why.code() == Code::peer_closed || why.code() == Code::refused;
   end({.by = ours    ? CloseReason::By::us
              : peers ? CloseReason::By::peer
                      : CloseReason::By::transport,

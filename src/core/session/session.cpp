@@ -124,6 +124,7 @@ void Session::end(CloseReason reason, Instant now) {
 }
 
 void Session::end_stream(Stream& stream) {
+  set_blocked(stream, false);
   drop_queue(stream);
   if (stream.is_parked) unpark(stream);
   forget_held(stream);
@@ -294,7 +295,7 @@ void Session::collect_from_port(Instant now) {
 /// Asking quiche whether the peer has sent STOP_SENDING costs a walk over the session's streams. With few of them that
 /// is nothing; with many it is done at most once in `stops_interval`.
 bool Session::is_time_for_stops(bool has_input, Instant now) noexcept {
-  constexpr std::size_t few_streams = 256;
+  constexpr std::size_t few_streams = 32;
   constexpr auto stops_interval = std::chrono::milliseconds(5);
   if (has_input && streams_.size() > few_streams) stops_due_ = std::min(stops_due_, stops_looked_ + stops_interval);
   const bool is_due = now >= stops_due_ || (has_input && streams_.size() <= few_streams);
@@ -306,9 +307,10 @@ bool Session::is_time_for_stops(bool has_input, Instant now) noexcept {
 
 /// A transport names streams when the peer gives credit, or when its own queue has drained.
 void Session::take_writable() {
+  if (blocked_count_ == 0) return;
   while (const auto id = port_->next_writable()) {
     if (Stream* stream = find(*id)) {
-      stream->is_blocked = false;
+      set_blocked(*stream, false);
       schedule_send(*stream);
     }
   }

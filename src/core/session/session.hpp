@@ -131,6 +131,7 @@ class Session {
                      std::uint8_t takes);
   void collect_from_port(Instant now);
   void take_writable();
+  void set_blocked(Stream& stream, bool blocked) noexcept;
   bool is_time_for_stops(bool has_input, Instant now) noexcept;
   void on_established(Instant now);
   bool is_time_to_close(Instant now) noexcept;
@@ -226,6 +227,7 @@ class Session {
   Instant stall_check_ = never;  // while more streams are parked than readers may stall
   bool is_dirty_ = false;
   bool received_input_ = false;
+  std::uint64_t blocked_count_ = 0;  // streams whose transport takes no more now
   bool heard_stops_ = false;   // in this cycle
   Instant stops_due_ = never;  // when to look for STOP_SENDING again
   Instant stops_looked_{};

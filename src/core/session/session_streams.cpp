@@ -289,6 +289,7 @@ void Session::publish_open_credit() noexcept {
 void Session::maybe_finish(Stream& stream) {
   if (stream.is_finished || !stream.has_id || stream.is_delivering || stream.in_backlog) return;
   if (!stream.receive_is_over() || !stream.send_is_over() || stream.in_flight != 0) return;
+  set_blocked(stream, false);
   stream.is_finished = true;
   if (stream.is_parked) unpark(stream);
   unpause(stream);

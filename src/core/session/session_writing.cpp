@@ -138,11 +138,21 @@ void Session::unschedule(Stream& stream) noexcept {
   (stream.next_send != nullptr ? stream.next_send->previous_send : last_send_) = stream.previous_send;
 }
 
+void Session::set_blocked(Stream& stream, bool blocked) noexcept {
+  if (stream.is_blocked == blocked) return;
+  stream.is_blocked = blocked;
+  if (blocked) {
+    ++blocked_count_;
+  } else {
+    --blocked_count_;
+  }
+}
+
 void Session::refill(Instant now) {
   while (first_send_ != nullptr) {
     Stream& stream = *first_send_;
     unschedule(stream);
-    if (!offer_blocks(stream, now)) stream.is_blocked = true;
+    if (!offer_blocks(stream, now) && !stream.is_finished) set_blocked(stream, true);
   }
 }
 
@@ -330,6 +340,7 @@ void Session::free_discarded() noexcept {
 }
 
 void Session::drop_queue(Stream& stream) {
+  set_blocked(stream, false);
   unschedule(stream);
   base::SendBlock* block = std::exchange(stream.first_block, nullptr);
   stream.last_block = nullptr;

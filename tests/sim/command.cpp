@@ -163,8 +163,8 @@ struct KnownDefect {
   std::string_view why;
 };
 constexpr KnownDefect known_defects[] = {
-    {"stalled_reader", "loss", 13,
-     "quiche 0.30: the server took the last bytes of stream 176, has nothing in flight, and never sends them"},
+    {"stalled_reader", "loss", 372,
+     "quiche 0.30: the server took the last bytes of a stream, has nothing in flight, and never sends them"},
 };
 
 const KnownDefect* known(const Job& job) {

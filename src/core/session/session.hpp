@@ -228,8 +228,8 @@ class Session {
   bool is_dirty_ = false;
   bool received_input_ = false;
   std::uint64_t blocked_count_ = 0;  // streams whose transport takes no more now
-  bool heard_stops_ = false;   // in this cycle
-  Instant stops_due_ = never;  // when to look for STOP_SENDING again
+  bool heard_stops_ = false;         // in this cycle
+  Instant stops_due_ = never;        // when to look for STOP_SENDING again
   Instant stops_looked_{};
   bool end_postponed_ = false;  // the transport has ended; what came before is being told
 

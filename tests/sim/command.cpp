@@ -155,8 +155,8 @@ void work_off(const std::vector<Job>& jobs, unsigned threads, F&& each) {
   for (std::thread& worker : workers) worker.join();
 }
 
-/// Runs that fail for a reason that is understood, and is not ours to mend yet. They are shown by every run of the
-/// matrix; one that passes is a failure too: then its line here must go.
+/// Runs that are known to fail and not mended yet, with what is known. They are shown by every run of the matrix that
+/// contains them; one that passes is a failure too: then its line here must go.
 struct KnownDefect {
   std::string_view scenario, fault;
   std::uint64_t seed;
@@ -164,7 +164,7 @@ struct KnownDefect {
 };
 constexpr KnownDefect known_defects[] = {
     {"stalled_reader", "loss", 372,
-     "quiche 0.30: the server took the last bytes of a stream, has nothing in flight, and never sends them"},
+     "the server's quiche took the last bytes of a stream, has nothing in flight, and never sends them; cause unknown"},
 };
 
 const KnownDefect* known(const Job& job) {

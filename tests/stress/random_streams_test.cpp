@@ -26,6 +26,9 @@ class Model {
     if (is_last) has_ended_ = true;
     changed_.notify_all();
   }
+  /// Held from a read until its bytes were taken: a switch that is on its way may hand the next bytes to the handler in
+  /// between, in another thread, and only the order in which both were given out is riffle's.
+  std::mutex& order() noexcept { return order_; }
   /// A while, or until it has ended.
   bool wait_for_end(std::chrono::milliseconds time) {
     std::unique_lock hold(lock_);
@@ -45,6 +48,7 @@ class Model {
     if (failure_.empty()) failure_ = what;
   }
   const std::uint32_t key_;
+  std::mutex order_;
   mutable std::mutex lock_;
   std::condition_variable changed_;
   std::uint64_t taken_ = 0;
@@ -70,7 +74,9 @@ class Collector : public Handler {
       const auto found = models_.find(raw(id));
       if (found != models_.end()) model = found->second;
     }
-    if (model) model->take(bytes.view(), is_last);
+    if (!model) return;
+    const std::lock_guard in_order(model->order());
+    model->take(bytes.view(), is_last);
   }
 
  private:
@@ -198,6 +204,7 @@ class Walk {
 
   void read() {
     if (model_->wait_for_end(0ms)) return;
+    const std::lock_guard in_order(model_->order());
     const std::size_t most = 1 + random_() % 70'000;
     const bool may_wait = chance(4);
     if (chance(2)) {

@@ -126,10 +126,10 @@ std::optional<StreamId> Stream::id() const noexcept {
 Result<StreamId> Stream::wait_open(Timeout timeout) const {
   if (!shared_) return std::unexpected(no_stream());
   if (const auto known = id()) return *known;
-  if (auto asked = ask_stream(*shared_, meet::Question::stream_open, timeout); !asked)
-    return std::unexpected(asked.error());
+  const auto asked = ask_stream(*shared_, meet::Question::stream_open, timeout);
+  // A stream that has opened and ended meanwhile did open.
   if (const auto known = id()) return *known;
-  return std::unexpected(api::write_error(*shared_));
+  return std::unexpected(asked ? api::write_error(*shared_) : asked.error());
 }
 
 Result<WriteStatus> Stream::try_write(const Bytes& data, Fin end) const {
